@@ -1,0 +1,158 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/health"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// Phase is where the agent is in its life.
+type Phase uint8
+
+const (
+	Starting Phase = iota // the first round of checks is not over: no session is up
+	Running
+	Stopping // asked to end: withdraw, wait, close, remove, in that order
+	Stopped  // nothing is left to do
+)
+
+var phaseNames = [...]string{"starting", "running", "stopping", "stopped"}
+
+func (p Phase) String() string { return phaseNames[p] }
+
+// Input is everything that is known. It is immutable once handed over: its
+// maps and slices are replaced, never changed.
+type Input struct {
+	Now       time.Time
+	Phase     Phase
+	Linger    time.Duration // between the last withdraw and the Cease, at stop
+	Services  []Service
+	Peers     []Peer
+	Checks    map[string]Check                             // by name
+	Addresses map[netip.Addr]vip.Address                   // VIPs on this host
+	Links     []vip.Link                                   // links of this host
+	Sessions  map[string]vip.Session                       // by peer
+	Sent      map[string]map[netip.Prefix]vip.Announcement // by peer: its Adj-RIB-Out
+	Prev      Memory
+}
+
+// Check is what policy needs to know about one check.
+type Check struct {
+	Scope        vip.Scope
+	Params       health.Params
+	Verdict      health.Verdict
+	Pending      bool      // a change of verdict is under way
+	PendingUntil time.Time // when a check that is still Unknown counts as failed
+}
+
+// Peer is what policy needs to know about one configured peer.
+type Peer struct {
+	Name     string
+	NextHop6 netip.Addr // configured; zero: the session's interface's global address
+}
+
+// Desired is everything that should be, as whole sets.
+type Desired struct {
+	Phase         Phase
+	Announcements []vip.Announcement // sorted by prefix
+	Sessions      []SessionWant      // in the order of Input.Peers
+	Addresses     []netip.Addr       // VIPs wanted on lo, sorted
+	Observe       []Observe          // checks to probe, sorted by name
+	Decisions     []Decision         // in the order of Input.Services
+	DecideAt      time.Time          // when time alone may change the decision; zero: never
+	Memory        Memory
+}
+
+// SessionWant says whether a session should be up.
+type SessionWant struct {
+	Peer     string
+	Up       bool
+	Text     string     // of the shutdown communication (RFC 9003) when it goes down
+	NextHop6 netip.Addr // for IPv6 VIPs on an IPv4 session; zero: none is known, so none is sent
+}
+
+// Observe asks for one check's probes.
+type Observe struct {
+	Check string
+	Fast  bool // at the fast interval, since a change is under way
+}
+
+// Disposition is what becomes of a service's announcement.
+type Disposition uint8
+
+const (
+	Pending    Disposition = iota // not enough is known to start
+	Withdrawn                     // a requirement does not hold
+	Recovering                    // healthy again, but not for long enough
+	Degraded                      // announced, less preferred
+	Announced
+	Leaving // announced with GRACEFUL_SHUTDOWN, about to be withdrawn
+)
+
+var dispositionNames = [...]string{"pending", "withdrawn", "recovering", "degraded", "announced", "leaving"}
+
+func (d Disposition) String() string { return dispositionNames[d] }
+
+// Announces says whether routes are wanted out in this disposition.
+func (d Disposition) Announces() bool { return d >= Degraded }
+
+// Decision is what was decided about one service, and why.
+type Decision struct {
+	Service     string
+	Disposition Disposition
+	Level       vip.Level
+	Since       time.Time // of Disposition
+	Reasons     []Reason  // root cause first; never empty
+	Addresses   []AddressDecision
+}
+
+// AddressDecision is what was decided about one VIP of a service.
+type AddressDecision struct {
+	Prefix  netip.Prefix
+	Wanted  bool     // an announcement is wanted
+	SentTo  []string // peers that have exactly this announcement, sorted
+	Reasons []Reason // what keeps it from being everywhere; empty: nothing does
+}
+
+// Memory is what one decision leaves for the next. It is a plain value that
+// survives serialisation.
+type Memory struct {
+	Services map[string]ServiceMemory `json:"services,omitempty"`
+	Stop     StopMemory               `json:"stop"`
+}
+
+// ServiceMemory is what is remembered of one service.
+type ServiceMemory struct {
+	Disposition Disposition         `json:"disposition"`
+	Since       time.Time           `json:"since"`
+	Level       vip.Level           `json:"level"`               // last decided
+	RecoverAt   time.Time           `json:"recover_at,omitzero"` // end of the recovery delay that is running
+	Failed      bool                `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
+	Announced   map[netip.Addr]bool `json:"announced,omitempty"` // addresses whose announcement was wanted
+}
+
+// StopStep is how far a polite stop has come.
+type StopStep uint8
+
+const (
+	StopNone     StopStep = iota
+	StopShift             // announced with GRACEFUL_SHUTDOWN, so that the ToR moves traffic first
+	StopWithdraw          // withdrawn; waiting until that was sent
+	StopLinger            // packets under way still arrive
+	StopCease             // sessions close
+	StopRemove            // addresses that we added are removed
+	StopDone
+)
+
+var stopStepNames = [...]string{"none", "shift", "withdraw", "linger", "cease", "remove", "done"}
+
+func (s StopStep) String() string { return stopStepNames[s] }
+
+// StopMemory is the state of a polite stop.
+type StopMemory struct {
+	Step  StopStep  `json:"step"`
+	Since time.Time `json:"since,omitzero"` // of Step
+	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had what Step wants
+}

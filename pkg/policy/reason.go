@@ -1,0 +1,45 @@
+package policy
+
+import "time"
+
+// Code is the closed set of reasons.
+type Code uint8
+
+const (
+	CodeNone             Code = iota
+	CodeHealthy               // every requirement holds
+	CodeNotRequired           // require: none
+	CodeStarting              // the first round of checks is not over
+	CodeStopping              // the agent was asked to end
+	CodeCheckPending          // a check has no verdict yet
+	CodeCheckFailed           // a check failed
+	CodeCheckDegraded         // a check is degraded, or a dependency failed
+	CodeCheckError            // a check could not ask
+	CodeAdvisory              // an advisory check failed; changes nothing
+	CodeRecoveryDelay         // healthy again, but not for long enough
+	CodeAddressUnknown        // the host was not looked at yet
+	CodeAddressAbsent         // the address is not on this host
+	CodeAddressTentative      // duplicate address detection is not over
+	CodeAddressUnstable       // someone keeps removing the address
+	CodeAddressRefused        // the address may not be added
+	CodeNoPeer                // no peer is configured
+	CodeSessionDown           // a peer's session is not Established
+	CodeFamilyMissing         // a peer does not take this address family
+	CodeNoNextHop6            // no IPv6 next hop is known for a peer
+	CodeNotSent               // wanted, but not yet in the peer's Adj-RIB-Out
+)
+
+var codeNames = [...]string{"none", "healthy", "not_required", "starting", "stopping", "check_pending", "check_failed", "check_degraded",
+	"check_error", "advisory", "recovery_delay", "address_unknown", "address_absent", "address_tentative", "address_unstable",
+	"address_refused", "no_peer", "session_down", "family_missing", "no_next_hop6", "not_sent"}
+
+func (c Code) String() string { return codeNames[c] }
+
+// Reason is one link of the chain that led to a decision.
+type Reason struct {
+	Code    Code
+	Subject string    // the check, peer or address it is about; may be empty
+	Detail  string    // one line for an operator; may be empty
+	Since   time.Time // zero where time has no meaning
+	Until   time.Time // when it ends by itself; zero: not by time
+}

@@ -1,0 +1,287 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// Service is one service's configuration: its addresses, what it requires and
+// how it is announced.
+type Service struct {
+	Name          string         `yaml:"name" doc:"unique name, used in status, logs and metrics"`
+	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses"`
+	Mode          Mode           `yaml:"mode" default:"ecmp" doc:"ecmp: every healthy server announces the VIPs over BGP"`
+	Require       Require        `yaml:"require" doc:"which checks must hold: {all: [...]}, {any: [...]}, {at_least: 2, of: [...]}, nested, or none"`
+	RecoveryDelay time.Duration  `yaml:"recovery_delay" default:"5s" doc:"healthy this long after a failure before it is announced again"`
+	WhenWithdrawn WhenWithdrawn  `yaml:"when_withdrawn" default:"keep" doc:"keep or remove the address on lo while the service is withdrawn"`
+	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
+}
+
+// HostPrefix is a VIP as a host prefix. Text may leave the length out.
+type HostPrefix struct{ netip.Prefix }
+
+// UnmarshalText reads 192.0.2.10, 192.0.2.10/32, 2001:db8::1 or 2001:db8::1/128.
+func (h *HostPrefix) UnmarshalText(text []byte) error {
+	s := string(text)
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		p, perr := netip.ParsePrefix(s)
+		if perr != nil {
+			return fmt.Errorf("%q is not an IP address", s)
+		}
+		if !p.IsSingleIP() {
+			return fmt.Errorf("%s is a network; mode ecmp announces single addresses, written without a length or with /%d", s, p.Addr().BitLen())
+		}
+		a = p.Addr()
+	}
+	if a.Zone() != "" {
+		return fmt.Errorf("%s has a zone; a VIP has none", s)
+	}
+	a = a.Unmap()
+	h.Prefix = netip.PrefixFrom(a, a.BitLen())
+	return nil
+}
+
+// MarshalText writes the address with its host prefix length.
+func (h HostPrefix) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// Mode is how a service's VIPs reach the network.
+type Mode uint8
+
+// ModeECMP announces host routes over BGP from every healthy server.
+const ModeECMP Mode = 0
+
+func (Mode) String() string { return "ecmp" }
+
+// MarshalText writes the mode.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads ecmp.
+func (m *Mode) UnmarshalText(text []byte) error {
+	if string(text) != "ecmp" {
+		return fmt.Errorf("%q is no mode of this version, which has ecmp", text)
+	}
+	return nil
+}
+
+// WhenWithdrawn says what happens to the address of a withdrawn service.
+type WhenWithdrawn uint8
+
+const (
+	Keep   WhenWithdrawn = iota // the address stays while the service is configured
+	Remove                      // the address is there only while announced
+)
+
+var whenWithdrawnNames = [...]string{"keep", "remove"}
+
+func (w WhenWithdrawn) String() string { return whenWithdrawnNames[w] }
+
+// MarshalText writes the name.
+func (w WhenWithdrawn) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
+// UnmarshalText reads keep or remove.
+func (w *WhenWithdrawn) UnmarshalText(text []byte) error {
+	i := slices.Index(whenWithdrawnNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is none of keep, remove", text)
+	}
+	*w = WhenWithdrawn(i)
+	return nil
+}
+
+// ECMPAttributes are the path attributes of a healthy service, and what is
+// different while it is degraded.
+type ECMPAttributes struct {
+	MED              uint32               `yaml:"med" doc:"MULTI_EXIT_DISC; lower is preferred, compared within one neighbour AS only"`
+	LocalPref        uint32               `yaml:"local_pref" default:"100" doc:"LOCAL_PREF, on iBGP sessions only"`
+	Prepend          uint8                `yaml:"prepend" max:"16" doc:"own AS number this many times more, on eBGP sessions"`
+	Communities      []vip.Community      `yaml:"communities" doc:"RFC 1997, like 65000:100"`
+	LargeCommunities []vip.LargeCommunity `yaml:"large_communities" doc:"RFC 8092, like 65000:1:2"`
+	Degraded         DegradedAttributes   `yaml:"degraded" doc:"what is different while the service is degraded; the rest stays"`
+}
+
+// DegradedAttributes replace those of ECMPAttributes that are set (not nil).
+type DegradedAttributes struct {
+	MED              *uint32              `yaml:"med" default:"100"`
+	LocalPref        *uint32              `yaml:"local_pref" default:"50"`
+	Prepend          *uint8               `yaml:"prepend" default:"3" max:"16"`
+	Communities      []vip.Community      `yaml:"communities" doc:"instead of the healthy ones, where given"`
+	LargeCommunities []vip.LargeCommunity `yaml:"large_communities" doc:"instead of the healthy ones, where given"`
+}
+
+// announcement is the service's path for one of its prefixes at a level.
+func (e ECMPAttributes) announcement(p netip.Prefix, l vip.Level) vip.Announcement {
+	a := vip.Announcement{Prefix: p, MED: e.MED, LocalPref: e.LocalPref, Prepend: e.Prepend,
+		Communities: e.Communities, LargeCommunities: e.LargeCommunities}
+	if l == vip.LevelDegraded {
+		d := e.Degraded
+		if d.MED != nil {
+			a.MED = *d.MED
+		}
+		if d.LocalPref != nil {
+			a.LocalPref = *d.LocalPref
+		}
+		if d.Prepend != nil {
+			a.Prepend = *d.Prepend
+		}
+		if d.Communities != nil {
+			a.Communities = d.Communities
+		}
+		if d.LargeCommunities != nil {
+			a.LargeCommunities = d.LargeCommunities
+		}
+	}
+	return a.Normalize()
+}
+
+// Require is a tree: a check's name, or a rule over sub-trees. Its zero value
+// is no requirement at all, which Validate refuses: it must be said as none.
+type Require struct {
+	Rule    Rule
+	Check   string    // RuleCheck
+	AtLeast int       // RuleAtLeast
+	Of      []Require // RuleAll, RuleAny, RuleAtLeast
+}
+
+// Rule is what one node of a Require asks for.
+type Rule uint8
+
+const (
+	RuleMissing Rule = iota // nothing was said
+	RuleNone                // announced without any check
+	RuleCheck
+	RuleAll
+	RuleAny
+	RuleAtLeast
+)
+
+// Checks calls yield with each check's name in the tree, with repeats.
+func (r Require) Checks(yield func(string)) {
+	if r.Rule == RuleCheck {
+		yield(r.Check)
+	}
+	for _, c := range r.Of {
+		c.Checks(yield)
+	}
+}
+
+// String is the tree as one would write it in the file.
+func (r Require) String() string {
+	switch r.Rule {
+	case RuleNone:
+		return "none"
+	case RuleCheck:
+		return r.Check
+	case RuleAll:
+		return "all" + fmt.Sprint(r.Of)
+	case RuleAny:
+		return "any" + fmt.Sprint(r.Of)
+	case RuleAtLeast:
+		return strconv.Itoa(r.AtLeast) + " of " + fmt.Sprint(r.Of)
+	case RuleMissing:
+	}
+	return "missing"
+}
+
+const requireForms = "none, {all: [CHECK, ...]}, {any: [CHECK, ...]}, {at_least: N, of: [CHECK, ...]}, nested"
+
+// FromValue reads the tree from a decoded YAML value: strings, int64s, []any and
+// map[string]any. Problems carry paths relative to the tree.
+func (r *Require) FromValue(v any) []vip.Problem {
+	*r = Require{}
+	if s, ok := v.(string); ok && s == "none" {
+		r.Rule = RuleNone
+		return nil
+	}
+	if _, ok := v.(map[string]any); !ok {
+		return []vip.Problem{{Value: fmt.Sprint(v), Message: "is no requirement", Allowed: requireForms}}
+	}
+	return r.fromNode(v)
+}
+
+func (r *Require) fromNode(v any) []vip.Problem {
+	switch v := v.(type) {
+	case string:
+		r.Rule, r.Check = RuleCheck, v
+		return nil
+	case map[string]any:
+		return r.fromMap(v)
+	}
+	return []vip.Problem{{Value: fmt.Sprint(v), Message: "is neither a check's name nor a rule", Allowed: requireForms}}
+}
+
+func (r *Require) fromMap(m map[string]any) (ps []vip.Problem) {
+	list := ""
+	for k, v := range m {
+		switch k {
+		case "all", "any", "of":
+			if list != "" {
+				return []vip.Problem{{Message: "has more than one rule", Allowed: requireForms}}
+			}
+			list = k
+		case "at_least":
+			n, ok := v.(int64)
+			if !ok {
+				ps = append(ps, vip.Problem{Path: k, Value: fmt.Sprint(v), Message: "is not a whole number", Allowed: "1 or more"})
+			}
+			r.AtLeast = int(n)
+		default:
+			ps = append(ps, vip.Problem{Path: k, Message: "unknown key", Allowed: requireForms})
+		}
+	}
+	_, counted := m["at_least"]
+	switch {
+	case list == "of" && counted:
+		r.Rule = RuleAtLeast
+	case list == "all" && !counted:
+		r.Rule = RuleAll
+	case list == "any" && !counted:
+		r.Rule = RuleAny
+	default:
+		return append(ps, vip.Problem{Message: "is no requirement", Allowed: requireForms})
+	}
+	items, ok := m[list].([]any)
+	if !ok || len(items) == 0 {
+		return append(ps, vip.Problem{Path: list, Message: "is not a list of at least one check", Allowed: requireForms})
+	}
+	for i, item := range items {
+		var c Require
+		ps = append(ps, vip.Under(fmt.Sprintf("%s[%d]", list, i), c.fromNode(item))...)
+		r.Of = append(r.Of, c)
+	}
+	if r.Rule == RuleAtLeast && len(ps) == 0 && (r.AtLeast < 1 || r.AtLeast > len(r.Of)) {
+		ps = append(ps, vip.Problem{Path: "at_least", Value: strconv.Itoa(r.AtLeast), Message: "can never hold, or always holds",
+			Allowed: fmt.Sprintf("1 to %d", len(r.Of))})
+	}
+	return ps
+}
+
+// Validate finds what is wrong with the service by itself; whether its checks
+// exist and its addresses are allowed is seen by whoever has the whole file.
+func (s Service) Validate() (ps []vip.Problem) {
+	if s.Name == "" {
+		ps = append(ps, vip.Problem{Path: "name", Message: "is missing"})
+	}
+	if len(s.Addresses) == 0 {
+		ps = append(ps, vip.Problem{Path: "addresses", Message: "is missing", Allowed: "at least one address"})
+	}
+	for i, h := range s.Addresses {
+		if a := h.Addr(); a.IsValid() && (a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() ||
+			a == netip.AddrFrom4([4]byte{255, 255, 255, 255})) {
+			ps = append(ps, vip.Problem{Path: fmt.Sprintf("addresses[%d]", i), Value: h.String(),
+				Message: "cannot be a VIP: it is unspecified, loopback, multicast, broadcast or link-local"})
+		}
+	}
+	if s.Require.Rule == RuleMissing {
+		ps = append(ps, vip.Problem{Path: "require", Message: "is missing; a service that needs no check says so", Allowed: requireForms})
+	}
+	if s.RecoveryDelay < 0 || s.RecoveryDelay > time.Hour {
+		ps = append(ps, vip.Problem{Path: "recovery_delay", Value: s.RecoveryDelay.String(), Message: "is out of range", Allowed: "0s to 1h"})
+	}
+	return ps
+}

@@ -1,0 +1,101 @@
+// Package status owns the Snapshot, the one immutable picture of the agent
+// that API, metrics and web page read, and its publication.
+//
+// It must not know how any part of the picture came about.
+package status
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/event"
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// Snapshot is the agent at one moment. It is immutable.
+type Snapshot struct {
+	Serial   uint64 // 1, 2, ... since the agent started
+	At       time.Time
+	Node     string
+	Version  string
+	Started  time.Time
+	Phase    policy.Phase
+	Input    policy.Input // what the decision was made from
+	Desired  policy.Desired
+	Checks   []Check        // in the order of the file
+	Events   []event.Record // the latest, oldest first
+	Reload   Reload
+	Counters Counters
+}
+
+// Check is one check as status shows it; its verdict is in Input.Checks.
+type Check struct {
+	Name   string
+	Kind   string     // http, tcp, exec
+	Target string     // what is asked, for humans: a URL, an address, a command
+	Last   vip.Result // the latest result
+	Probes uint64     // results since the agent started
+}
+
+// Reload is how the last reload ended.
+type Reload struct {
+	At    time.Time // zero: none since the start
+	Error string    // empty: it was taken
+}
+
+// Counters are totals since the agent started.
+type Counters struct {
+	Decisions    uint64            // runs of policy.Decide
+	ProbeResults map[string]uint64 // by check
+	Updates      uint64            // announcements and withdraws handed to the speaker
+	EventsLost   uint64            // events that left the ring unread by any stream
+	AddressAdds  uint64            // times an address was added or put back
+}
+
+// Publisher hands Snapshots from one writer to many readers.
+type Publisher struct {
+	mu      sync.Mutex
+	current *Snapshot
+	changed chan struct{} // closed when current is replaced
+}
+
+// NewPublisher starts with an empty snapshot of serial 0.
+func NewPublisher() *Publisher {
+	return &Publisher{current: &Snapshot{}, changed: make(chan struct{})}
+}
+
+// Publish replaces the current snapshot. It never blocks on a reader.
+func (p *Publisher) Publish(s *Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = s
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Load returns the current snapshot, never nil.
+func (p *Publisher) Load() *Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
+// Next blocks until there is a snapshot newer than serial, and returns it. A
+// slow reader misses those in between.
+func (p *Publisher) Next(ctx context.Context, serial uint64) (*Snapshot, error) {
+	for {
+		p.mu.Lock()
+		s, changed := p.current, p.changed
+		p.mu.Unlock()
+		if s.Serial > serial {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
