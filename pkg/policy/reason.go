@@ -43,3 +43,15 @@ type Reason struct {
 	Since   time.Time // zero where time has no meaning
 	Until   time.Time // when it ends by itself; zero: not by time
 }
+
+// String is the reason as one line, without times.
+func (r Reason) String() string {
+	s := r.Code.String()
+	if r.Subject != "" {
+		s += " " + r.Subject
+	}
+	if r.Detail != "" {
+		s += ": " + r.Detail
+	}
+	return s
+}

@@ -160,14 +160,20 @@ const (
 	RuleAtLeast
 )
 
-// Checks calls yield with each check's name in the tree, with repeats.
-func (r Require) Checks(yield func(string)) {
+// Checks are the names of the checks in the tree, each once, in its order.
+func (r Require) Checks() []string {
+	var names []string
 	if r.Rule == RuleCheck {
-		yield(r.Check)
+		names = []string{r.Check}
 	}
 	for _, c := range r.Of {
-		c.Checks(yield)
+		for _, n := range c.Checks() {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
 	}
+	return names
 }
 
 // String is the tree as one would write it in the file.

@@ -1,0 +1,132 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// bounds are the worst and the best level that the requirement can have, given
+// that a check without a verdict may turn out either way. They are equal once
+// enough is known.
+func (d *decider) bounds(r Require) (lo, hi vip.Level) {
+	switch r.Rule {
+	case RuleNone:
+		return vip.LevelPass, vip.LevelPass
+	case RuleCheck:
+		return d.checkBounds(r.Check)
+	case RuleAll:
+		return d.kth(r.Of, len(r.Of))
+	case RuleAny:
+		return d.kth(r.Of, 1)
+	case RuleAtLeast:
+		return d.kth(r.Of, r.AtLeast)
+	case RuleMissing:
+	}
+	return vip.LevelFail, vip.LevelFail
+}
+
+// kth is the k-th largest of the parts' levels: all is the smallest, any the
+// largest.
+func (d *decider) kth(of []Require, k int) (lo, hi vip.Level) {
+	if k < 1 || k > len(of) {
+		return vip.LevelFail, vip.LevelFail
+	}
+	los, his := make([]vip.Level, len(of)), make([]vip.Level, len(of))
+	for i, r := range of {
+		los[i], his[i] = d.bounds(r)
+	}
+	slices.Sort(los)
+	slices.Sort(his)
+	return los[len(of)-k], his[len(of)-k]
+}
+
+// checkBounds are the bounds of one check. One that has had no verdict for too
+// long counts as failed.
+func (d *decider) checkBounds(name string) (lo, hi vip.Level) {
+	c, exists := d.in.Checks[name]
+	if !exists {
+		return vip.LevelFail, vip.LevelFail
+	}
+	l, known, next := c.Verdict.Level(c.Params, d.in.Now)
+	d.wake(next)
+	if known {
+		l = max(l, c.Scope.Floor())
+		return l, l
+	}
+	if !d.in.Now.Before(c.PendingUntil) {
+		return c.Scope.Floor(), c.Scope.Floor()
+	}
+	d.wake(c.PendingUntil)
+	return c.Scope.Floor(), vip.LevelPass
+}
+
+// serviceReasons is the chain for a service: what its disposition rests on
+// first, then what else is not as it should be.
+func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
+	var first []Reason
+	switch m.Disposition {
+	case Announced:
+		first = []Reason{{Code: CodeHealthy, Since: m.Since}}
+		if s.Require.Rule == RuleNone {
+			first[0].Code = CodeNotRequired
+		}
+	case Recovering:
+		first = []Reason{{Code: CodeRecoveryDelay, Since: m.Since, Until: m.RecoverAt,
+			Detail: fmt.Sprintf("healthy again; announced after recovery_delay of %s", s.RecoveryDelay)}}
+	case Leaving:
+		first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
+	case Pending, Withdrawn, Degraded:
+		if d.memory.Stop.Step != StopNone {
+			first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
+		}
+	}
+	reasons := append(first, d.checkReasons(s.Require)...)
+	if len(reasons) == 0 { // a level that no check explains: cannot be, and is said all the same
+		return []Reason{{Code: CodeNone, Detail: "no check explains this: " + s.Require.String()}}
+	}
+	return reasons
+}
+
+// checkReasons names every check of the tree that is not simply passing, the
+// worst first.
+func (d *decider) checkReasons(r Require) []Reason {
+	var reasons []Reason
+	for _, name := range r.Checks() {
+		if reason, ok := d.checkReason(name); ok {
+			reasons = append(reasons, reason)
+		}
+	}
+	slices.SortStableFunc(reasons, func(a, b Reason) int { return severity(a.Code) - severity(b.Code) })
+	return reasons
+}
+
+func (d *decider) checkReason(name string) (Reason, bool) {
+	c := d.in.Checks[name]
+	v := c.Verdict
+	r := Reason{Subject: name, Detail: v.Detail, Since: v.Since}
+	lo, hi := d.checkBounds(name)
+	switch {
+	case lo != hi:
+		r.Code, r.Until, r.Detail = CodeCheckPending, c.PendingUntil, "no verdict yet"
+	case !v.ErrorSince.IsZero():
+		r.Code, r.Detail, r.Since = CodeCheckError, v.ErrorDetail, v.ErrorSince
+	case c.Scope == vip.ScopeAdvisory && v.Outcome != vip.Pass:
+		r.Code = CodeAdvisory
+	case lo == vip.LevelFail:
+		r.Code = CodeCheckFailed
+	case lo == vip.LevelDegraded:
+		r.Code = CodeCheckDegraded
+	default:
+		return Reason{}, false
+	}
+	if v.Outcome == vip.Unknown && r.Code != CodeCheckPending && r.Detail == "" {
+		r.Detail = "no verdict in time"
+	}
+	return r, true
+}
+
+func severity(c Code) int {
+	return slices.Index([]Code{CodeCheckFailed, CodeCheckPending, CodeCheckError, CodeCheckDegraded, CodeAdvisory}, c)
+}
