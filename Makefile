@@ -1,0 +1,48 @@
+# anyvip: build, show, test, check, measure. Needs Go, make and a Linux kernel.
+# Every target leaves nothing behind but bin/ and Go's own caches.
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+TESTSUM := gotest.tools/gotestsum@v1.13.0
+export CGO_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check lint bench fuzz generate peers clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/anyvip and bin/anyvip-lab
+	@echo "building bin/anyvip and bin/anyvip-lab (the first time loads and compiles the libraries: one to three minutes)"
+	@$(GO) mod download
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/anyvip ./cmd/anyvip-lab
+
+demo: build ## the story, told while it happens, root or not; under 45 s
+	@bin/anyvip-lab demo
+
+test: peers ## everything, with the race detector, against real FRR and BIRD
+	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname --hide-summary=output -- -race -timeout 15m ./...
+
+check: lint ## gofmt, vet, golangci-lint, import rules, generated files
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt on these files"; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) test ./pkg/agent -run 'TestImports|TestEachLibrary|TestThePureCore' -count=1
+	@$(GO) test ./pkg/config -run 'TestReference' -count=1
+
+lint:
+	@echo "golangci-lint (the first time compiles it: some minutes)"
+	@$(GO) run $(LINT) run ./...
+
+bench: build ## what the machine can show: ns per decision, verdict to wire
+	@$(GO) test -run '^$$' -bench . -benchtime 1s ./pkg/policy ./checks ./bgp/...
+
+generate: ## the protocol's Go code, the reference, the table of defaults
+	@$(GO) generate ./...
+
+peers: ## FRR and BIRD from Debian, when root and missing; starts no service
+	@lab/peers.sh
+
+clean: ## remove bin/
+	@rm -rf bin

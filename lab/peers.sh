@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs what the tests need from Debian, without starting any service: the
+# real routers they talk to, and the C compiler of the race detector. Does
+# nothing when all is there; says what to do when it may not.
+set -eu
+missing=
+[ -x /usr/lib/frr/bgpd ] || missing="$missing frr"
+[ -x /usr/sbin/bird ] || missing="$missing bird2"
+command -v ip >/dev/null || missing="$missing iproute2"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "not installed:$missing. Tests that need them are left out or fail (gcc: all, for the race detector). On Debian: sudo apt-get install$missing"
+	exit 0
+fi
+echo "installing$missing from Debian (no service is started)"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then # invoke-rc.d asks it; 101 forbids
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+	trap 'rm -f $policy' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+# shellcheck disable=SC2086
+if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1; then
+	cat "$log"
+	rm -f "$log"
+	echo "apt-get could not install$missing: see above"
+	exit 1
+fi
+rm -f "$log"

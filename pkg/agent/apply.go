@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"slices"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/policy"
+)
+
+// apply hands the decision to every receiver, as whole sets.
+func (l *loop) apply() {
+	l.receivers.checks(l.desiredProbes())
+	l.receivers.kernel(kernel.Desired{Addresses: l.desired.Addresses})
+	l.receivers.bgp(l.desiredBGP())
+}
+
+func (l *loop) desiredProbes() []checks.Probe {
+	probes := make([]checks.Probe, len(l.desired.Observe))
+	for i, o := range l.desired.Observe {
+		probes[i] = checks.Probe{Config: l.checks[o.Check].config, Fast: o.Fast}
+	}
+	return probes
+}
+
+// desiredBGP joins what policy wants with the peers as the file has them.
+func (l *loop) desiredBGP() bgp.Desired {
+	c := l.config.BGP
+	d := bgp.Desired{ASN: c.ASN, RouterID: c.RouterID, AllowedPrefixes: c.AllowedPrefixes, Announcements: l.desired.Announcements}
+	if slices.ContainsFunc(c.Peers, func(p bgp.PeerConfig) bool { return p.Passive }) {
+		d.ListenPort = c.ListenPort
+	}
+	for i, p := range c.Peers {
+		want := l.desired.Sessions[i] // Decide keeps the order of Input.Peers
+		d.Peers = append(d.Peers, bgp.Peer{
+			Name: p.Name, Address: p.Address, ASN: p.ASN, Port: p.Port, LocalAddress: p.LocalAddress,
+			HoldTime: p.HoldTime, Password: l.config.Secrets[p.Name], TTLSecurity: p.TTLSecurity,
+			Multihop: p.Multihop, Passive: p.Passive,
+			Up: want.Up, Text: want.Text, NextHop6: want.NextHop6,
+		})
+	}
+	return d
+}
+
+func policyPeers(peers []bgp.PeerConfig) []policy.Peer {
+	out := make([]policy.Peer, len(peers))
+	for i, p := range peers {
+		out[i] = policy.Peer{Name: p.Name, NextHop6: p.NextHop6}
+	}
+	return out
+}

@@ -1,0 +1,28 @@
+package agent
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// guard turns a panic of ours into a message to the deadman, which closes the
+// sessions and ends the process. Every goroutine of the agent's parts starts
+// through it; a panic in a library's own goroutine still ends the process at
+// once, and the peers see the connection close.
+type guard struct{ panics chan string }
+
+func newGuard() guard { return guard{panics: make(chan string, 1)} }
+
+// run calls f, and never returns when f panics: the deadman ends the process.
+func (g guard) run(name string, f func() error) error {
+	defer func() {
+		if v := recover(); v != nil {
+			select {
+			case g.panics <- fmt.Sprintf("%s: %v\n%s", name, v, debug.Stack()):
+			default: // one is enough
+			}
+			select {}
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/event"
+	"github.com/anyvip/anyvip/pkg/health"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+const (
+	heartbeat    = 500 * time.Millisecond // the loop turns at least this often
+	publishEvery = time.Second            // when nothing but records changed
+	eventsKept   = 256
+)
+
+// receivers are what stands right of the loop. None of them may block.
+type receivers struct {
+	bgp    func(bgp.Desired)
+	kernel func(kernel.Desired)
+	checks func([]checks.Probe)
+}
+
+// loop owns all state. Only run's goroutine touches anything but beat.
+type loop struct {
+	receivers
+	mail      *mailbox
+	snapshots *status.Publisher
+	log       *slog.Logger
+	running   func()      // called once, when the first round of checks is over
+	reloaded  func(error) // called after each reload was taken (nil) or refused
+
+	beat atomic.Int64 // Unix nanoseconds of the last turn
+
+	config   *config.Config
+	checks   map[string]*check
+	input    policy.Input
+	desired  policy.Desired
+	snapshot status.Snapshot // the one being made; its parts are replaced, never changed
+	ring     *event.Ring
+	fresh    bool // records changed since the last publish
+	at       time.Time
+}
+
+// check is one check as the loop knows it.
+type check struct {
+	config       checks.Config
+	health       health.Check
+	pendingUntil time.Time
+	probes       uint64
+}
+
+func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
+	l := &loop{receivers: r, mail: m, snapshots: s, log: log, ring: event.NewRing(eventsKept), checks: map[string]*check{},
+		running: func() {}, reloaded: func(error) {}}
+	l.snapshot.Version = version
+	l.config = c
+	return l
+}
+
+// lastBeat is when the loop turned last; zero before it began.
+func (l *loop) lastBeat() time.Time {
+	if n := l.beat.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+// run turns until a polite stop is complete or ctx ends.
+func (l *loop) run(ctx context.Context) error {
+	l.at = time.Now()
+	l.snapshot.Started = l.at
+	l.input.Phase = policy.Starting
+	l.take(l.config)
+	l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: policy.Starting.String()})
+	l.decide()
+
+	timer := time.NewTimer(heartbeat)
+	defer timer.Stop()
+	for l.desired.Phase != policy.Stopped {
+		timer.Reset(l.nextTurn())
+		select {
+		case <-l.mail.ready:
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		l.turn()
+	}
+	return nil
+}
+
+// nextTurn is how long the loop may sleep.
+func (l *loop) nextTurn() time.Duration {
+	wait := heartbeat
+	if at := l.desired.DecideAt; !at.IsZero() {
+		wait = min(wait, time.Until(at))
+	}
+	return max(wait, 0)
+}
+
+// turn empties the mailbox, decides once if anything asks for it, and publishes.
+func (l *loop) turn() {
+	l.at = time.Now()
+	l.beat.Store(l.at.UnixNano())
+	got := l.mail.take()
+	decide := l.takeResults(got.results)
+	if got.bgp != nil {
+		l.takeBGP(*got.bgp)
+		decide = true
+	}
+	if got.kernel != nil {
+		l.takeKernel(*got.kernel)
+		decide = true
+	}
+	if got.reload != nil {
+		decide = l.takeReload(*got.reload) || decide
+	}
+	if got.stop != "" && l.input.Phase < policy.Stopping {
+		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: l.input.Phase.String(), To: policy.Stopping.String(), Reason: got.stop})
+		l.input.Phase = policy.Stopping
+		decide = true
+	}
+	if at := l.desired.DecideAt; !at.IsZero() && !l.at.Before(at) {
+		decide = true
+	}
+	switch {
+	case decide:
+		l.decide()
+	case l.fresh && l.at.Sub(l.snapshot.At) >= publishEvery:
+		l.publish()
+	}
+}
+
+// decide runs the one decision, hands its parts to the receivers and
+// publishes.
+func (l *loop) decide() {
+	l.input.Now = l.at
+	l.input.Prev = l.desired.Memory
+	before := l.desired
+	l.desired = policy.Decide(l.input)
+	l.snapshot.Counters.Decisions++
+	l.apply()
+	l.recordDecisions(before)
+	if l.desired.Phase == policy.Running && l.input.Phase == policy.Starting {
+		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: policy.Starting.String(), To: policy.Running.String()})
+		l.running()
+	}
+	used := l.input
+	l.input.Phase = l.desired.Phase
+	l.publishInput(used)
+}
+
+func (l *loop) publish() { l.publishInput(l.snapshot.Input) }
+
+// publishInput publishes the state, with the input that the latest decision
+// was made from.
+func (l *loop) publishInput(used policy.Input) {
+	s := &l.snapshot
+	s.Serial++
+	s.At, s.Node, s.Phase = l.at, l.config.Node, l.desired.Phase
+	s.Input, s.Desired = used, l.desired
+	s.Checks = l.checkRecords()
+	s.Events = l.ring.Records()
+	l.fresh = false
+	published := *s
+	l.snapshots.Publish(&published)
+}
+
+func (l *loop) checkRecords() []status.Check {
+	out := make([]status.Check, 0, len(l.config.Checks))
+	for _, c := range l.config.Checks {
+		k := l.checks[c.Name]
+		out = append(out, status.Check{Name: c.Name, Kind: c.KindName(), Target: c.Target(), Last: k.health.Last, Probes: k.probes})
+	}
+	return out
+}
+
+// takeResults feeds results to their checks and says whether a verdict, or
+// what to observe, changed.
+func (l *loop) takeResults(results []vip.Result) (decide bool) {
+	var changed map[string]policy.Check
+	for _, r := range results {
+		c := l.checks[r.Check]
+		if c == nil {
+			continue // of a check that a reload removed
+		}
+		l.fresh = true
+		c.probes++
+		before, pending := c.health.Verdict, c.health.Pending()
+		verdict := c.health.Observe(r)
+		if verdict {
+			l.recordVerdict(r.Check, before, c.health.Verdict)
+		}
+		if verdict || pending != c.health.Pending() {
+			if changed == nil {
+				changed = maps.Clone(l.input.Checks)
+			}
+			changed[r.Check] = c.facts()
+		}
+	}
+	if changed != nil {
+		l.input.Checks = changed
+	}
+	return changed != nil
+}
+
+func (l *loop) takeBGP(r bgp.Report) {
+	l.recordSessions(l.input.Sessions, r.Sessions)
+	l.input.Sessions, l.input.Sent = r.Sessions, r.Sent
+}
+
+func (l *loop) takeKernel(r kernel.Report) {
+	l.recordAddresses(l.input.Addresses, r.Addresses)
+	l.input.Addresses, l.input.Links = r.Addresses, r.Links
+}
+
+// takeReload takes a configuration that was read again, or writes down why
+// there is none. A bad file changes nothing.
+func (l *loop) takeReload(r reload) (decide bool) {
+	l.snapshot.Reload = status.Reload{At: l.at}
+	l.fresh = true
+	if r.err != nil {
+		l.snapshot.Reload.Error = r.err.Error()
+		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: "reload refused", Reason: r.err.Error()})
+	} else {
+		l.take(r.config)
+		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: "reloaded"})
+	}
+	l.reloaded(r.err)
+	return true
+}
+
+// take makes c the configuration. Checks that stay keep their verdicts, also
+// where their parameters changed.
+func (l *loop) take(c *config.Config) {
+	l.config = c
+	facts := make(map[string]policy.Check, len(c.Checks))
+	known := make(map[string]*check, len(c.Checks))
+	for _, cc := range c.Checks {
+		params := health.Params{Rise: cc.Rise, Fall: cc.Fall, ErrorHold: cc.ErrorHold, OnError: cc.OnError}
+		k := l.checks[cc.Name]
+		if k == nil {
+			k = &check{health: health.New(params, l.at),
+				pendingUntil: l.at.Add(time.Duration(max(cc.Rise, cc.Fall)) * (cc.Interval + cc.Timeout))}
+		}
+		k.config, k.health.Params = cc, params
+		known[cc.Name], facts[cc.Name] = k, k.facts()
+	}
+	l.checks, l.input.Checks = known, facts
+	l.input.Services = slices.Clone(c.Services)
+	l.input.Linger = c.BGP.Linger
+	l.input.Peers = policyPeers(c.BGP.Peers)
+}
+
+func (c *check) facts() policy.Check {
+	return policy.Check{Scope: c.config.Scope, Params: c.health.Params, Verdict: c.health.Verdict,
+		Pending: c.health.Pending(), PendingUntil: c.pendingUntil}
+}

@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"sync"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// mail is what came in since the loop looked last.
+type mail struct {
+	results []vip.Result   // in the order they came
+	bgp     *bgp.Report    // the latest
+	kernel  *kernel.Report // the latest
+	reload  *reload        // the latest
+	stop    string         // why the agent should end; empty: it should not
+}
+
+// reload is a configuration that was read again, or why it could not be.
+type reload struct {
+	config *config.Config
+	err    error
+}
+
+// mailbox is where senders leave events. Putting never blocks: reports are
+// whole values, of which the latest wins, and results are at most a few per
+// check and loop turn, since a check waits for its interval.
+type mailbox struct {
+	mu    sync.Mutex
+	mail  mail
+	ready chan struct{} // of one: something is in
+}
+
+func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
+
+// put changes the mail under the lock and wakes the loop.
+func (m *mailbox) put(change func(*mail)) {
+	m.mu.Lock()
+	change(&m.mail)
+	m.mu.Unlock()
+	select {
+	case m.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the mailbox.
+func (m *mailbox) take() mail {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	got := m.mail
+	m.mail = mail{}
+	return got
+}
+
+func (m *mailbox) result(r vip.Result)    { m.put(func(q *mail) { q.results = append(q.results, r) }) }
+func (m *mailbox) bgp(r bgp.Report)       { m.put(func(q *mail) { q.bgp = &r }) }
+func (m *mailbox) kernel(r kernel.Report) { m.put(func(q *mail) { q.kernel = &r }) }
+func (m *mailbox) reload(r reload)        { m.put(func(q *mail) { q.reload = &r }) }
+
+// stop asks for a polite end; the first reason stays.
+func (m *mailbox) stop(reason string) {
+	m.put(func(q *mail) {
+		if q.stop == "" {
+			q.stop = reason
+		}
+	})
+}

@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"cmp"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/anyvip/anyvip/pkg/event"
+	"github.com/anyvip/anyvip/pkg/health"
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// record keeps an event and writes its one line to the log.
+func (l *loop) record(r event.Record) {
+	r.At = l.at
+	l.ring.Add(r)
+	level := slog.LevelInfo
+	attrs := []slog.Attr{slog.String(logKeys[r.Kind], r.Name)}
+	if r.From != "" {
+		attrs = append(attrs, slog.String("from", r.From))
+	}
+	attrs = append(attrs, slog.String("to", r.To))
+	if r.Reason != "" {
+		attrs = append(attrs, slog.String("reason", r.Reason))
+	}
+	l.log.LogAttrs(nil, level, r.Kind.String()+" changed", attrs...)
+}
+
+// logKeys are the attributes under which a record's name is logged.
+var logKeys = map[event.Kind]string{
+	event.KindAgent: "node", event.KindCheck: "check", event.KindService: "service",
+	event.KindSession: "peer", event.KindAddress: "vip",
+}
+
+func (l *loop) recordVerdict(name string, before, after health.Verdict) {
+	r := event.Record{Kind: event.KindCheck, Name: name, From: before.Outcome.String(), To: after.Outcome.String(), Reason: after.Detail}
+	switch {
+	case before.ErrorSince.IsZero() && !after.ErrorSince.IsZero():
+		r.To, r.Reason = vip.Error.String(), after.ErrorDetail
+	case !before.ErrorSince.IsZero() && after.ErrorSince.IsZero():
+		r.From = vip.Error.String()
+	}
+	l.record(r)
+}
+
+// recordDecisions writes down each service whose disposition changed.
+func (l *loop) recordDecisions(before policy.Desired) {
+	old := make(map[string]policy.Disposition, len(before.Decisions))
+	for _, d := range before.Decisions {
+		old[d.Service] = d.Disposition
+	}
+	for _, d := range l.desired.Decisions {
+		was, known := old[d.Service]
+		if known && was == d.Disposition {
+			continue
+		}
+		r := event.Record{Kind: event.KindService, Name: d.Service, To: d.Disposition.String(), Reason: d.Reasons[0].String()}
+		if known {
+			r.From = was.String()
+		}
+		l.record(r)
+	}
+}
+
+func (l *loop) recordSessions(before, after map[string]vip.Session) {
+	for _, name := range sorted(after) {
+		was, is := before[name], after[name]
+		ended := was.State == vip.Established || is.State == vip.Established
+		if was.State == is.State && was.Cause == is.Cause && was.Flaps == is.Flaps || !ended && was.Cause == is.Cause {
+			continue // the steps of an attempt are no news; why it fails is
+		}
+		reason := is.Detail
+		if reason == "" && is.Cause != vip.CauseNone {
+			reason = is.Cause.String()
+		}
+		l.record(event.Record{Kind: event.KindSession, Name: name, From: was.State.String(), To: is.State.String(), Reason: reason})
+	}
+}
+
+func (l *loop) recordAddresses(before, after map[netip.Addr]vip.Address) {
+	for _, a := range slices.SortedFunc(maps.Keys(after), netip.Addr.Compare) {
+		was, is := before[a], after[a]
+		if was.State != is.State {
+			l.record(event.Record{Kind: event.KindAddress, Name: a.String(), From: was.State.String(), To: is.State.String(), Reason: is.Detail})
+		}
+	}
+}
+
+func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
