@@ -13,15 +13,16 @@ type guard struct{ panics chan string }
 
 func newGuard() guard { return guard{panics: make(chan string, 1)} }
 
-// run calls f, and never returns when f panics: the deadman ends the process.
-func (g guard) run(name string, f func() error) error {
+// run calls f. When f panics it tells the deadman, which ends the process
+// within a second, and returns an error.
+func (g guard) run(name string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
+			err = fmt.Errorf("%s panicked: %v", name, v)
 			select {
 			case g.panics <- fmt.Sprintf("%s: %v\n%s", name, v, debug.Stack()):
 			default: // one is enough
 			}
-			select {}
 		}
 	}()
 	return f()

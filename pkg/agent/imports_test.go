@@ -89,9 +89,9 @@ func packages(t *testing.T) []goPackage {
 	return all
 }
 
-// house is the package of the floors that p belongs to: itself, or the nearest
+// standing is the package of the floors that p belongs to: itself, or the nearest
 // parent, so that a package may have internal parts.
-func house(p string) (string, int) {
+func standing(p string) (string, int) {
 	for q := p; q != "."; q = filepath.Dir(q) {
 		for i, f := range floors {
 			if slices.Contains(f, q) {
@@ -106,7 +106,7 @@ func inLab(p string) bool { return p == "lab" || strings.HasPrefix(p, "lab/") ||
 
 func TestImportsFollowTheFloors(t *testing.T) {
 	for _, p := range packages(t) {
-		own, floor := house(p.ImportPath)
+		own, floor := standing(p.ImportPath)
 		for _, imp := range p.Imports {
 			if !strings.HasPrefix(imp, module) {
 				continue
@@ -123,7 +123,7 @@ func TestImportsFollowTheFloors(t *testing.T) {
 }
 
 func allowed(path, own string, floor int, imp string) error {
-	target, targetFloor := house(imp)
+	target, targetFloor := standing(imp)
 	switch {
 	case inLab(path) && inLab(imp), own != "" && target == own:
 		return nil
@@ -141,7 +141,7 @@ func allowed(path, own string, floor int, imp string) error {
 
 func TestEachLibraryHasItsDoors(t *testing.T) {
 	for _, p := range packages(t) {
-		own, _ := house(p.ImportPath)
+		own, _ := standing(p.ImportPath)
 		if inLab(p.ImportPath) {
 			own = "lab"
 		}

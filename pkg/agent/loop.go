@@ -38,8 +38,6 @@ type loop struct {
 	mail      *mailbox
 	snapshots *status.Publisher
 	log       *slog.Logger
-	running   func()      // called once, when the first round of checks is over
-	reloaded  func(error) // called after each reload was taken (nil) or refused
 
 	beat atomic.Int64 // Unix nanoseconds of the last turn
 
@@ -62,11 +60,8 @@ type check struct {
 }
 
 func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
-	l := &loop{receivers: r, mail: m, snapshots: s, log: log, ring: event.NewRing(eventsKept), checks: map[string]*check{},
-		running: func() {}, reloaded: func(error) {}}
-	l.snapshot.Version = version
-	l.config = c
-	return l
+	return &loop{receivers: r, mail: m, snapshots: s, log: log, config: c,
+		checks: map[string]*check{}, ring: event.NewRing(eventsKept), snapshot: status.Snapshot{Version: version}}
 }
 
 // lastBeat is when the loop turned last; zero before it began.
@@ -155,7 +150,6 @@ func (l *loop) decide() {
 	l.recordDecisions(before)
 	if l.desired.Phase == policy.Running && l.input.Phase == policy.Starting {
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: policy.Starting.String(), To: policy.Running.String()})
-		l.running()
 	}
 	used := l.input
 	l.input.Phase = l.desired.Phase
@@ -238,7 +232,6 @@ func (l *loop) takeReload(r reload) (decide bool) {
 		l.take(r.config)
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: "reloaded"})
 	}
-	l.reloaded(r.err)
 	return true
 }
 

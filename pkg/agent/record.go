@@ -68,9 +68,8 @@ func (l *loop) recordDecisions(before policy.Desired) {
 func (l *loop) recordSessions(before, after map[string]vip.Session) {
 	for _, name := range sorted(after) {
 		was, is := before[name], after[name]
-		ended := was.State == vip.Established || is.State == vip.Established
-		if was.State == is.State && was.Cause == is.Cause && was.Flaps == is.Flaps || !ended && was.Cause == is.Cause {
-			continue // the steps of an attempt are no news; why it fails is
+		if !sessionNews(was, is) {
+			continue
 		}
 		reason := is.Detail
 		if reason == "" && is.Cause != vip.CauseNone {
@@ -78,6 +77,16 @@ func (l *loop) recordSessions(before, after map[string]vip.Session) {
 		}
 		l.record(event.Record{Kind: event.KindSession, Name: name, From: was.State.String(), To: is.State.String(), Reason: reason})
 	}
+}
+
+// sessionNews says whether a change is worth an event: coming up, going down,
+// and another cause for staying down. The steps of an attempt are none, nor
+// that a session is down which nobody wants.
+func sessionNews(was, is vip.Session) bool {
+	if was.State == vip.Established || is.State == vip.Established {
+		return was.State != is.State || was.Flaps != is.Flaps
+	}
+	return was.Cause != is.Cause && is.Cause != vip.CauseNone && is.Cause != vip.CauseNotWanted
 }
 
 func (l *loop) recordAddresses(before, after map[netip.Addr]vip.Address) {

@@ -8,6 +8,7 @@ import "time"
 // Kind is a closed set: what sort of thing happened.
 type Kind uint8
 
+// The kinds.
 const (
 	KindNone    Kind = iota
 	KindAgent        // started, stopping, reloaded, reload refused

@@ -261,12 +261,13 @@ func (d *decider) nextHop6(p Peer) netip.Addr {
 func (d *decider) sessions() {
 	for _, p := range d.in.Peers {
 		w := SessionWant{Peer: p.Name, NextHop6: d.nextHop6(p)}
-		switch {
-		case d.out.Phase == Running:
+		switch d.out.Phase {
+		case Running:
 			w.Up = true
-		case d.out.Phase == Stopping:
+		case Stopping, Stopped:
 			w.Up = d.memory.Stop.Step < StopCease
 			w.Text = "anyvip: agent stops"
+		case Starting:
 		}
 		d.out.Sessions = append(d.out.Sessions, w)
 	}

@@ -11,6 +11,7 @@ import (
 // Phase is where the agent is in its life.
 type Phase uint8
 
+// The phases, in their order.
 const (
 	Starting Phase = iota // the first round of checks is not over: no session is up
 	Running
@@ -82,6 +83,7 @@ type Observe struct {
 // Disposition is what becomes of a service's announcement.
 type Disposition uint8
 
+// The dispositions; those from Degraded on have routes out.
 const (
 	Pending    Disposition = iota // not enough is known to start
 	Withdrawn                     // a requirement does not hold
@@ -136,6 +138,7 @@ type ServiceMemory struct {
 // StopStep is how far a polite stop has come.
 type StopStep uint8
 
+// The steps, in their order.
 const (
 	StopNone     StopStep = iota
 	StopShift             // announced with GRACEFUL_SHUTDOWN, so that the ToR moves traffic first

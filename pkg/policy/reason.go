@@ -5,6 +5,7 @@ import "time"
 // Code is the closed set of reasons.
 type Code uint8
 
+// The reasons.
 const (
 	CodeNone             Code = iota
 	CodeHealthy               // every requirement holds

@@ -72,6 +72,7 @@ func (m *Mode) UnmarshalText(text []byte) error {
 // WhenWithdrawn says what happens to the address of a withdrawn service.
 type WhenWithdrawn uint8
 
+// What can happen to the address of a withdrawn service.
 const (
 	Keep   WhenWithdrawn = iota // the address stays while the service is configured
 	Remove                      // the address is there only while announced
@@ -151,6 +152,7 @@ type Require struct {
 // Rule is what one node of a Require asks for.
 type Rule uint8
 
+// The rules.
 const (
 	RuleMissing Rule = iota // nothing was said
 	RuleNone                // announced without any check

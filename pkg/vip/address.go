@@ -8,6 +8,7 @@ import (
 // AddressState says whether this host has an address.
 type AddressState uint8
 
+// The states of an address.
 const (
 	AddressUnknown   AddressState = iota // not looked yet
 	AddressAbsent                        // not there; we are trying to put it (back)

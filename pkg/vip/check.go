@@ -8,6 +8,7 @@ import (
 // Scope says what a check's failure means for the services that require it.
 type Scope uint8
 
+// The scopes.
 const (
 	ScopeLocal      Scope = iota // this server's own fault: withdraw
 	ScopeDependency              // shared with other servers: never worse than degraded
@@ -46,6 +47,7 @@ func (s Scope) Floor() Level {
 // OnError says what a check means that could not ask for longer than ErrorHold.
 type OnError uint8
 
+// The rules for a check that cannot ask.
 const (
 	OnErrorDegrade OnError = iota // count as degraded at best
 	OnErrorHold                   // keep the last verdict

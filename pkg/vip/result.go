@@ -5,6 +5,7 @@ import "time"
 // Outcome is what one probe found.
 type Outcome uint8
 
+// The outcomes.
 const (
 	Unknown  Outcome = iota // no probe has ended yet; starts nothing, ends nothing
 	Pass                    // the service answered as it should
@@ -20,6 +21,7 @@ func (o Outcome) String() string { return name(outcomeNames[:], int(o)) }
 // Class says in what manner a probe ended, for humans, metrics and hints.
 type Class uint8
 
+// The classes.
 const (
 	ClassNone        Class = iota // a pass, or nothing to say
 	ClassRefused                  // nobody listens (ECONNREFUSED)
@@ -42,6 +44,7 @@ func (c Class) String() string { return name(classNames[:], int(c)) }
 // Trigger says why a probe ran.
 type Trigger uint8
 
+// The triggers.
 const (
 	TriggerInterval Trigger = iota // its interval was over
 	TriggerStart                   // the first probe of a new or changed check
@@ -66,6 +69,7 @@ type Result struct {
 // maximum and k-th largest of levels give all, any and at_least.
 type Level uint8
 
+// The levels, worst first.
 const (
 	LevelFail     Level = iota // withdraw
 	LevelDegraded              // announce, less preferred

@@ -8,6 +8,7 @@ import (
 // Family is an address family with SAFI unicast (RFC 4760).
 type Family uint8
 
+// The address families.
 const (
 	FamilyNone Family = iota
 	IPv4
@@ -32,6 +33,7 @@ func FamilyOf(a netip.Addr) Family {
 // SessionState is the state of a BGP session (RFC 4271, section 8.2.2).
 type SessionState uint8
 
+// The states, RFC 4271, section 8.2.2.
 const (
 	Idle SessionState = iota
 	Connect
@@ -48,6 +50,7 @@ func (s SessionState) String() string { return name(sessionStateNames[:], int(s)
 // SessionCause says why a session is not Established, as far as it can be known.
 type SessionCause uint8
 
+// The causes.
 const (
 	CauseNone         SessionCause = iota // Established, or too early to say
 	CauseNotWanted                        // we keep it down: starting, stopping

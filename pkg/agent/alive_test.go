@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// watch is a deadman over one part that beats until stopAt.
+type watch struct {
+	mu    sync.Mutex
+	seen  []string
+	start time.Time
+}
+
+func (w *watch) note(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = append(w.seen, what+" at "+time.Since(w.start).Round(deadTick).String())
+}
+
+func (w *watch) deadman(last func() time.Time, panics <-chan string, exited func()) deadman {
+	w.start = time.Now()
+	return deadman{
+		alive: alive{pulses: []pulse{{"agent loop", last}}}, panic: panics,
+		cease: func(text string) { w.note("cease " + text) },
+		exit:  func(code int) { w.note("exit " + []string{"0", "1", "2", "3"}[code]); exited() },
+		log:   slog.New(slog.DiscardHandler),
+	}
+}
+
+func TestDeadmanEndsAnAgentThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w watch
+		born := time.Now()
+		w.deadman(func() time.Time { return born }, nil, func() {}).run(t.Context())
+		synctest.Wait()
+		want := []string{"cease anyvip: agent stands still at 2s", "exit 3 at 3s"}
+		if !slices.Equal(w.seen, want) {
+			t.Errorf("seen %q, want %q", w.seen, want)
+		}
+	})
+}
+
+func TestDeadmanLeavesALivingAgentAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var w watch
+		// It beats every 1.9 s, and before the first beat says nothing at all.
+		begun := time.Now().Add(10 * time.Second)
+		last := func() time.Time {
+			if time.Now().Before(begun) {
+				return time.Time{}
+			}
+			return begun.Add(time.Since(begun).Truncate(1900 * time.Millisecond))
+		}
+		w.deadman(last, nil, func() {}).run(ctx)
+		if len(w.seen) != 0 {
+			t.Errorf("seen %q in an hour of life", w.seen)
+		}
+	})
+}
+
+func TestAPanicClosesSessionsAndEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		g := newGuard()
+		var w watch
+		d := w.deadman(time.Now, g.panics, cancel)
+		go func() {
+			_ = g.run("check web", func() error { panic("checks: invariant broke") })
+		}()
+		d.run(ctx)
+		want := []string{"cease anyvip: internal error at 0s", "exit 3 at 0s"}
+		if !slices.Equal(w.seen, want) {
+			t.Errorf("seen %q, want %q", w.seen, want)
+		}
+	})
+}
+
+func TestAliveGateSaysWhoStandsStill(t *testing.T) {
+	now := time.Now()
+	a := alive{pulses: []pulse{
+		{"agent loop", func() time.Time { return now }},
+		{"check runner", func() time.Time { return now.Add(-aliveLimit) }},
+	}}
+	if a.ok() || a.health() == nil {
+		t.Error("the gate is open although the check runner stands still")
+	}
+	if name, _ := a.stuck(now, aliveLimit); name != "check runner" {
+		t.Errorf("stuck: %q", name)
+	}
+}

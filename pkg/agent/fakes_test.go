@@ -1,0 +1,329 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// transcript collects what was seen, with the bubble's time. Lines of the same
+// moment are put in the order of their sources, and log lines in that of their
+// messages, since goroutines that wake at the same moment run in any order.
+type transcript struct {
+	start time.Time
+	mu    sync.Mutex
+	lines []seenLine
+}
+
+type seenLine struct {
+	at                 time.Duration
+	source, kind, text string
+}
+
+func (s *transcript) add(source, format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := seenLine{at: time.Since(s.start), source: source, text: fmt.Sprintf(format, args...)}
+	if source == "log" {
+		l.kind, _, _ = strings.Cut(l.text, " ")
+	}
+	s.lines = append(s.lines, l)
+}
+
+func (s *transcript) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortStableFunc(s.lines, func(a, b seenLine) int {
+		if a.at != b.at {
+			return int(a.at - b.at)
+		}
+		return cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.kind, b.kind))
+	})
+	var b strings.Builder
+	for _, l := range s.lines {
+		fmt.Fprintf(&b, "%8.3fs %-7s %s\n", l.at.Seconds(), l.source, l.text)
+	}
+	return b.String()
+}
+
+// handler turns the loop's log lines into lines of the transcript.
+func (s *transcript) handler() slog.Handler { return logLines{s} }
+
+type logLines struct{ seen *transcript }
+
+func (logLines) Enabled(context.Context, slog.Level) bool { return true }
+func (h logLines) WithAttrs([]slog.Attr) slog.Handler     { return h }
+func (h logLines) WithGroup(string) slog.Handler          { return h }
+func (h logLines) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool { text += fmt.Sprintf(" %s=%q", a.Key, a.Value); return true })
+	h.seen.add("log", "%s", text)
+	return nil
+}
+
+// fakeWorld is what the probes find.
+type fakeWorld struct {
+	mu      sync.Mutex
+	results map[string]vip.Result
+}
+
+func newFakeWorld() *fakeWorld { return &fakeWorld{results: map[string]vip.Result{}} }
+
+func (w *fakeWorld) set(check, outcome, detail string) error {
+	for o := vip.Pass; o <= vip.Error; o++ {
+		if o.String() == outcome {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.results[check] = vip.Result{Outcome: o, Detail: detail}
+			return nil
+		}
+	}
+	return fmt.Errorf("no outcome %q", outcome)
+}
+
+// fakeKind finds what the script says; a check of which it says nothing hangs
+// until its timeout.
+type fakeKind struct {
+	name  string
+	world *fakeWorld
+}
+
+func (k fakeKind) Describe() (name, target string)  { return "fake", k.name }
+func (fakeKind) Validate() []vip.Problem            { return nil }
+func (k fakeKind) Checker() (checks.Checker, error) { return k, nil }
+func (k fakeKind) Probe(ctx context.Context) vip.Result {
+	k.world.mu.Lock()
+	r, ok := k.world.results[k.name]
+	k.world.mu.Unlock()
+	if !ok {
+		<-ctx.Done()
+		return vip.Result{Outcome: vip.Fail, Class: vip.ClassTimeout, Detail: "no answer"}
+	}
+	return r
+}
+
+// fakeSpeaker is a speaker whose peers answer at once, when they are there.
+type fakeSpeaker struct {
+	seen   *transcript
+	notify func(bgp.Event)
+
+	mu         sync.Mutex
+	generation uint64
+	failing    bool
+	complained bool // its failure is in the transcript, which shows it once
+	booting    bool // just restarted: no session yet
+	reachable  map[string][]vip.Family
+	sessions   bgp.Sessions
+	up         map[string]bool
+	table      map[netip.Prefix]vip.Announcement
+}
+
+func newFakeSpeaker(s *transcript) *fakeSpeaker {
+	return &fakeSpeaker{seen: s, generation: 1, reachable: map[string][]vip.Family{}, up: map[string]bool{},
+		table: map[netip.Prefix]vip.Announcement{}}
+}
+
+var errSpeaker = errors.New("speaker does not answer")
+
+func (f *fakeSpeaker) Sessions(_ context.Context, s bgp.Sessions) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failing {
+		return 0, f.complain()
+	}
+	for _, p := range s.Peers {
+		if i := slices.IndexFunc(f.sessions.Peers, func(q bgp.Peer) bool { return q.Name == p.Name }); i < 0 || f.sessions.Peers[i].Up != p.Up {
+			state := "down"
+			if p.Up {
+				state = "up"
+			}
+			f.seen.add("speaker", "session %s wanted %s", p.Name, strings.TrimSpace(state+" "+p.Text))
+		}
+	}
+	f.sessions = s
+	f.settle()
+	return f.generation, nil
+}
+
+func (f *fakeSpeaker) Set(_ context.Context, add []vip.Announcement, remove []netip.Prefix) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failing {
+		return f.complain()
+	}
+	for _, a := range add {
+		f.table[a.Prefix] = a
+		f.seen.add("speaker", "announce %s med %d local_pref %d prepend %d communities %v", a.Prefix, a.MED, a.LocalPref, a.Prepend, a.Communities)
+	}
+	for _, p := range remove {
+		delete(f.table, p)
+		f.seen.add("speaker", "withdraw %s", p)
+	}
+	return nil
+}
+
+func (f *fakeSpeaker) Sent(_ context.Context, peer string) (map[netip.Prefix]vip.Announcement, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failing {
+		return nil, errSpeaker
+	}
+	sent := maps.Clone(f.table)
+	maps.DeleteFunc(sent, func(p netip.Prefix, _ vip.Announcement) bool {
+		return !slices.Contains(f.reachable[peer], vip.FamilyOf(p.Addr()))
+	})
+	return sent, nil
+}
+
+func (f *fakeSpeaker) complain() error {
+	if !f.complained {
+		f.complained = true
+		f.seen.add("speaker", "fails")
+	}
+	return errSpeaker
+}
+
+// settle brings each session to the state that the script and the agent want.
+func (f *fakeSpeaker) settle() {
+	for _, p := range f.sessions.Peers {
+		families := f.reachable[p.Name]
+		up := p.Up && families != nil && !f.booting
+		s := vip.Session{Peer: p.Name, Since: time.Now(), Remote: p.Address}
+		switch {
+		case up:
+			s.State, s.Families, s.Local = vip.Established, families, netip.MustParseAddr("10.0.1.2")
+		case p.Up:
+			s.State, s.Cause, s.Detail = vip.Active, vip.CauseRefused, "connection refused"
+		default:
+			s.Cause = vip.CauseNotWanted
+		}
+		f.up[p.Name] = up
+		f.notify(bgp.Event{Generation: f.generation, Session: s})
+	}
+}
+
+func (f *fakeSpeaker) peer(name, state string, v4 bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case state == "down":
+		delete(f.reachable, name)
+	case v4:
+		f.reachable[name] = []vip.Family{vip.IPv4}
+	default:
+		f.reachable[name] = []vip.Family{vip.IPv4, vip.IPv6}
+	}
+	f.settle()
+	return nil
+}
+
+func (f *fakeSpeaker) fault(what string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch what {
+	case "fails":
+		f.failing = true
+	case "works":
+		f.failing, f.complained = false, false
+	case "restarts":
+		f.generation++
+		f.table = map[netip.Prefix]vip.Announcement{}
+		f.sessions = bgp.Sessions{}
+		f.notify(bgp.Event{Generation: f.generation})
+		f.booting = true
+		time.AfterFunc(time.Second, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.booting = false
+			f.settle()
+		})
+	default:
+		return fmt.Errorf("no fault %q", what)
+	}
+	return nil
+}
+
+// fakeHost is a host that does at once what it is asked.
+type fakeHost struct {
+	seen   *transcript
+	report func(kernel.Report)
+
+	mu        sync.Mutex
+	addresses map[netip.Addr]vip.Address
+}
+
+func newFakeHost(s *transcript, report func(kernel.Report)) *fakeHost {
+	return &fakeHost{seen: s, report: report, addresses: map[netip.Addr]vip.Address{}}
+}
+
+func (h *fakeHost) apply(d kernel.Desired) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := maps.Clone(h.addresses)
+	for _, a := range d.Addresses {
+		if _, ok := h.addresses[a]; !ok {
+			h.seen.add("host", "add %s", a)
+			h.addresses[a] = vip.Address{Addr: a, State: vip.AddressPresent, Ours: true, Link: "lo", Since: time.Now()}
+		}
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(h.addresses), netip.Addr.Compare) {
+		if !slices.Contains(d.Addresses, a) {
+			h.seen.add("host", "remove %s", a)
+			delete(h.addresses, a)
+		}
+	}
+	if !maps.EqualFunc(before, h.addresses, func(a, b vip.Address) bool { return a.State == b.State }) || len(before) == 0 && len(d.Addresses) > 0 {
+		h.tell()
+	}
+}
+
+func (h *fakeHost) tell() {
+	h.report(kernel.Report{Addresses: maps.Clone(h.addresses),
+		Links: []vip.Link{{Name: "eth0", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}}}})
+}
+
+func (h *fakeHost) address(addr, what, back string) error {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.addresses[a]
+	f.Since = time.Now()
+	switch what {
+	case "lost":
+		f.State, f.Detail = vip.AddressAbsent, "removed by someone else"
+		f.Lost = append(slices.Clone(f.Lost), f.Since)
+		f.Lost = f.Lost[max(0, len(f.Lost)-5):]
+	case "refused":
+		f.State, f.Detail = vip.AddressRefused, "inside a link's subnet"
+	case "present":
+		f.State, f.Detail = vip.AddressPresent, ""
+	default:
+		return fmt.Errorf("no fact %q", what)
+	}
+	h.addresses[a] = f
+	h.tell()
+	if back == "" {
+		return nil
+	}
+	d, err := time.ParseDuration(back)
+	if err == nil {
+		time.AfterFunc(d, func() { _ = h.address(addr, "present", "") })
+	}
+	return err
+}

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/status"
+)
+
+var update = flag.Bool("update", false, "rewrite what the house scripts expect")
+
+// TestHouse runs each script in testdata/house: the real loop, policy, health,
+// check runner and bgp engine over a fake speaker, host and checks, on fake
+// time. A script is a txtar archive of config.yaml, more configurations to
+// reload, script and want. A line of the script is a time since the start and
+// a command:
+//
+//	check NAME OUTCOME [DETAIL]    what probes of NAME find from now on
+//	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
+//	address ADDR lost [DURATION]   someone removes it; it is back after DURATION, or never
+//	address ADDR refused|present   what the kernel engine says of it
+//	speaker fails|works|restarts   its calls fail; it lost all it knew
+//	reload FILE                    a file of the archive; a bad one is refused
+//	stop REASON                    as a signal would
+//	end                            the end of the script
+//
+// want lists what was seen, in order of time: log lines of the loop, calls to
+// the speaker, changes on the host.
+func TestHouse(t *testing.T) {
+	files, err := filepath.Glob("testdata/house/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := map[string]string{}
+			for _, f := range archive.Files {
+				parts[f.Name] = string(f.Data)
+			}
+			var got string
+			synctest.Test(t, func(t *testing.T) { got = playHouse(t, parts) })
+			if *update {
+				rewriteWant(t, file, archive, got)
+				return
+			}
+			if diff := cmp.Diff(parts["want"], got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func rewriteWant(t *testing.T, file string, archive *txtar.Archive, got string) {
+	archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == "want" })
+	archive.Files = append(archive.Files, txtar.File{Name: "want", Data: []byte(got)})
+	if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// house is one run of a script.
+type house struct {
+	t       *testing.T
+	parts   map[string]string
+	seen    *transcript
+	world   *fakeWorld // what probes find
+	speaker *fakeSpeaker
+	host    *fakeHost
+	mail    *mailbox
+}
+
+func playHouse(t *testing.T, parts map[string]string) string {
+	h := &house{t: t, parts: parts, seen: &transcript{start: time.Now()}, world: newFakeWorld(), mail: newMailbox()}
+	c, err := h.load("config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := checks.NewRunner(checks.Options{Report: h.mail.result, Rand: rand.New(rand.NewPCG(1, 2))})
+	h.speaker = newFakeSpeaker(h.seen)
+	engine := bgp.New(bgp.Options{Speaker: h.speaker, Report: h.mail.bgp, Log: slog.New(slog.DiscardHandler)})
+	h.speaker.notify = engine.Notify
+	h.host = newFakeHost(h.seen, h.mail.kernel)
+	snapshots := status.NewPublisher()
+	l := newLoop(c, "test", receivers{bgp: engine.Apply, kernel: h.host.apply, checks: runner.Apply},
+		h.mail, snapshots, slog.New(h.seen.handler()))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	parties := &errgroup.Group{}
+	parties.Go(func() error { return runner.Run(ctx) })
+	parties.Go(func() error { return engine.Run(ctx) })
+	parties.Go(func() error {
+		err := l.run(ctx)
+		if err == nil {
+			h.seen.add("agent", "stopped")
+			cancel() // as Agent.Run does
+		}
+		return nil
+	})
+	h.play()
+	h.checkSnapshot(snapshots.Load())
+	cancel()
+	if err := parties.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	return h.seen.String()
+}
+
+func (h *house) load(name string) (*config.Config, error) {
+	c, _, err := config.Parse(name, []byte(h.parts[name]), "host")
+	if err != nil {
+		return nil, err
+	}
+	for i := range c.Checks {
+		c.Checks[i].Kind = fakeKind{name: c.Checks[i].Name, world: h.world}
+	}
+	return c, nil
+}
+
+// play runs the script's lines at their times.
+func (h *house) play() {
+	start := time.Now()
+	for n, line := range strings.Split(h.parts["script"], "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		at, err := time.ParseDuration(words[0])
+		if err != nil || len(words) < 2 {
+			h.t.Fatalf("script line %d: %q is not a time and a command", n+1, line)
+		}
+		time.Sleep(time.Until(start.Add(at)))
+		synctest.Wait()
+		if err := h.do(words[1:]); err != nil {
+			h.t.Fatalf("script line %d: %q: %v", n+1, line, err)
+		}
+	}
+	synctest.Wait()
+}
+
+func (h *house) do(words []string) error {
+	verb, args := words[0], append(words[1:], "", "", "")
+	switch verb {
+	case "check":
+		return h.world.set(args[0], args[1], strings.TrimSpace(strings.Join(args[2:], " ")))
+	case "peer":
+		return h.speaker.peer(args[0], args[1], args[2] == "v4")
+	case "address":
+		return h.host.address(args[0], args[1], args[2])
+	case "speaker":
+		return h.speaker.fault(args[0])
+	case "reload":
+		c, err := h.load(args[0])
+		h.mail.reload(reload{config: c, err: err})
+	case "stop":
+		h.mail.stop(strings.TrimSpace(strings.Join(args, " ")))
+	case "end":
+	default:
+		return fmt.Errorf("no such command")
+	}
+	return nil
+}
+
+// checkSnapshot holds what must be true of every snapshot.
+func (h *house) checkSnapshot(s *status.Snapshot) {
+	if s.Serial == 0 || len(s.Checks) != len(s.Input.Checks) || len(s.Desired.Decisions) != len(s.Input.Services) {
+		h.t.Errorf("snapshot %d has %d of %d checks, %d of %d decisions", s.Serial,
+			len(s.Checks), len(s.Input.Checks), len(s.Desired.Decisions), len(s.Input.Services))
+	}
+	for _, d := range s.Desired.Decisions {
+		if len(d.Reasons) == 0 {
+			h.t.Errorf("service %s is %v without a reason", d.Service, d.Disposition)
+		}
+	}
+}
