@@ -1,23 +1,99 @@
 package checks
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 // Config is one check. Rise, Fall, Scope, ErrorHold and OnError are carried
-// here because they are written here; package health and policy give them
+// here because they are written here; packages health and policy give them
 // their meaning.
 type Config struct {
 	Name         string        `yaml:"name" doc:"unique name, used by services, status, logs and metrics"`
 	Kind         Kind          `yaml:",kind" doc:"exactly one of the kinds below"`
-	Interval     time.Duration `yaml:"interval" default:"1s" doc:"between the starts of two probes"`
-	FastInterval time.Duration `yaml:"fast_interval" default:"200ms" doc:"instead of interval while a change is pending; never more than interval"`
-	Timeout      time.Duration `yaml:"timeout" default:"500ms" doc:"for one whole probe"`
-	Rise         int           `yaml:"rise" default:"2" doc:"good results in a row before it counts as better"`
-	Fall         int           `yaml:"fall" default:"2" doc:"bad results in a row before it counts as worse"`
+	Interval     time.Duration `yaml:"interval" default:"1s" doc:"between the starts of two probes, 10ms to 1h"`
+	FastInterval time.Duration `yaml:"fast_interval" doc:"instead of interval while a change is pending, 10ms to interval; default: 200ms, or interval where that is shorter"`
+	Timeout      time.Duration `yaml:"timeout" default:"500ms" doc:"for one whole probe, name resolution included, 1ms to 1m; may be longer than interval: a probe never overlaps the next"`
+	Rise         int           `yaml:"rise" default:"2" doc:"good results in a row before it counts as better, 1 to 100"`
+	Fall         int           `yaml:"fall" default:"2" doc:"bad results in a row before it counts as worse, 1 to 100"`
 	Scope        vip.Scope     `yaml:"scope" default:"local" doc:"local: a failure withdraws; dependency: it degrades at most; advisory: it is only shown"`
-	ErrorHold    time.Duration `yaml:"error_hold" default:"60s" doc:"how long a check that cannot ask keeps its last verdict"`
+	ErrorHold    time.Duration `yaml:"error_hold" default:"60s" doc:"how long a check that cannot ask keeps its last verdict, 0s to 24h"`
 	OnError      vip.OnError   `yaml:"on_error" default:"degrade" doc:"what it means after error_hold: hold, degrade or fail"`
+}
+
+// defaultFast is FastInterval where it is not set. It is no default tag because
+// a check with a shorter interval need not say anything.
+const defaultFast = 200 * time.Millisecond
+
+// Every is the time between the starts of two probes.
+func (c Config) Every(fast bool) time.Duration {
+	switch {
+	case !fast:
+		return c.Interval
+	case c.FastInterval == 0:
+		return min(defaultFast, c.Interval)
+	}
+	return c.FastInterval
+}
+
+// Equal compares everything that was configured.
+func (c Config) Equal(d Config) bool {
+	same := c.Kind == d.Kind || reflect.DeepEqual(c.Kind, d.Kind)
+	c.Kind, d.Kind = nil, nil
+	return same && c == d
+}
+
+// KindName is the kind's key in the file, such as http; empty without a kind.
+func (c Config) KindName() string {
+	if c.Kind == nil {
+		return ""
+	}
+	name, _ := c.Kind.Describe()
+	return name
+}
+
+// Target is what is asked, in one line for humans: a URL, an address, a command.
+func (c Config) Target() string {
+	if c.Kind == nil {
+		return ""
+	}
+	_, target := c.Kind.Describe()
+	return oneLine(target)
+}
+
+// Validate finds what is wrong with the check by itself; whether its name is
+// unique is seen by whoever has the whole file.
+func (c Config) Validate() (ps []vip.Problem) {
+	if c.Name == "" {
+		ps = append(ps, vip.Problem{Path: "name", Message: "is missing"})
+	}
+	if c.Kind == nil {
+		ps = append(ps, vip.Problem{Message: "says not what to ask",
+			Allowed: "exactly one of " + strings.Join(slices.Sorted(maps.Keys(Kinds())), ", ")})
+	} else {
+		ps = append(ps, vip.Under(c.KindName(), c.Kind.Validate())...)
+	}
+	ps = append(ps, within("interval", c.Interval, 10*time.Millisecond, time.Hour, "10ms to 1h")...)
+	if c.FastInterval != 0 {
+		ps = append(ps, within("fast_interval", c.FastInterval, 10*time.Millisecond, max(10*time.Millisecond, c.Interval),
+			fmt.Sprintf("10ms to interval, which is %s", c.Interval))...)
+	}
+	ps = append(ps, within("timeout", c.Timeout, time.Millisecond, time.Minute, "1ms to 1m")...)
+	ps = append(ps, within("rise", c.Rise, 1, 100, "1 to 100")...)
+	ps = append(ps, within("fall", c.Fall, 1, 100, "1 to 100")...)
+	return append(ps, within("error_hold", c.ErrorHold, 0, 24*time.Hour, "0s to 24h")...)
+}
+
+func within[T cmp.Ordered](path string, v, low, high T, allowed string) []vip.Problem {
+	if low <= v && v <= high {
+		return nil
+	}
+	return []vip.Problem{{Path: path, Value: fmt.Sprint(v), Message: "is out of range", Allowed: allowed}}
 }

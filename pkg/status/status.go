@@ -47,11 +47,7 @@ type Reload struct {
 
 // Counters are totals since the agent started.
 type Counters struct {
-	Decisions    uint64            // runs of policy.Decide
-	ProbeResults map[string]uint64 // by check
-	Updates      uint64            // announcements and withdraws handed to the speaker
-	EventsLost   uint64            // events that left the ring unread by any stream
-	AddressAdds  uint64            // times an address was added or put back
+	Decisions uint64 // runs of policy.Decide
 }
 
 // Publisher hands Snapshots from one writer to many readers.

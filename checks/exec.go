@@ -1,0 +1,144 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+const (
+	maxOutput = 4 << 10 // bytes of a command's output that are kept
+
+	// outputGrace is how long a probe waits for the end of the output after its
+	// command has ended: someone else may hold it open.
+	outputGrace = 50 * time.Millisecond
+
+	execPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// Exec runs a command and judges its exit code as Nagios does: 0 passes, 1 is
+// degraded, 2 fails, 3 could not ask; any other, and death by a signal, fails.
+// The first line of its output, standard error included, is the detail.
+//
+// There is no shell, standard input is empty, the directory is /, and the
+// environment has PATH and what Env adds. The command leads a process group of
+// its own, which gets SIGKILL at the timeout, and also when the command has ended
+// by itself: a probe leaves nothing behind but what left the group on
+// purpose (setsid). There is no Pdeathsig: it follows the thread that forked, not
+// the process, and reaches the leader of the group alone. What an agent that is
+// killed leaves behind, its systemd unit or container ends.
+type Exec struct {
+	Command []string `yaml:"command" doc:"program (absolute path) and arguments; no shell. Exit code 0: pass, 1: degraded, 2: fail, 3: could not ask, other: fail"`
+	Env     []string `yaml:"env" doc:"NAME=VALUE, besides PATH; nothing else is inherited"`
+}
+
+// Describe returns exec and the command line.
+func (e *Exec) Describe() (name, target string) { return "exec", strings.Join(e.Command, " ") }
+
+// Validate finds what is wrong. Whether the program is there is seen at each probe.
+func (e *Exec) Validate() (ps []vip.Problem) {
+	switch {
+	case len(e.Command) == 0:
+		ps = append(ps, vip.Problem{Path: "command", Message: "is missing", Allowed: "[PROGRAM, ARGUMENT, ...]"})
+	case !filepath.IsAbs(e.Command[0]):
+		ps = append(ps, vip.Problem{Path: "command[0]", Value: e.Command[0], Message: "is not an absolute path"})
+	}
+	for i, arg := range e.Command {
+		if strings.ContainsRune(arg, 0) {
+			ps = append(ps, vip.Problem{Path: fmt.Sprintf("command[%d]", i), Value: strconv.Quote(arg), Message: "has a zero byte"})
+		}
+	}
+	for i, v := range e.Env {
+		if strings.Index(v, "=") < 1 || strings.ContainsRune(v, 0) {
+			ps = append(ps, vip.Problem{Path: fmt.Sprintf("env[%d]", i), Value: strconv.Quote(v), Message: "is no assignment", Allowed: "NAME=VALUE"})
+		}
+	}
+	return ps
+}
+
+// Checker returns the probe; its error is always nil.
+func (e *Exec) Checker() (Checker, error) { return execChecker{e}, nil }
+
+type execChecker struct{ *Exec }
+
+// Probe runs the command once.
+func (e execChecker) Probe(ctx context.Context) vip.Result {
+	var out output
+	cmd := exec.CommandContext(ctx, e.Command[0], e.Command[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append([]string{execPath}, e.Env...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return killGroup(cmd.Process) }
+	cmd.WaitDelay = outputGrace
+	err := cmd.Run()
+	if cmd.Process != nil {
+		// The group keeps its number for as long as anyone is in it.
+		_ = killGroup(cmd.Process) // nobody left is what we hope for
+	}
+	if cmd.ProcessState == nil {
+		return vip.Result{Outcome: vip.Error, Class: vip.ClassLocal, Detail: "start: " + err.Error()}
+	}
+	return judge(ctx, cmd.ProcessState.Sys().(syscall.WaitStatus), out.firstLine())
+}
+
+// killGroup kills every process in the group that leader leads or led.
+func killGroup(leader *os.Process) error {
+	err := syscall.Kill(-leader.Pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+// judge turns the end of a command into a result; line is what it said.
+func judge(ctx context.Context, end syscall.WaitStatus, line string) vip.Result {
+	if end.Signaled() {
+		if ctx.Err() != nil && end.Signal() == syscall.SIGKILL {
+			return vip.Result{Outcome: vip.Fail, Class: vip.ClassTimeout, Detail: say("killed at the timeout", line)}
+		}
+		return vip.Result{Outcome: vip.Fail, Class: vip.ClassStatus, Detail: say("ended by a signal: "+end.Signal().String(), line)}
+	}
+	code := end.ExitStatus()
+	switch code {
+	case 0:
+		return vip.Result{Outcome: vip.Pass, Detail: line}
+	case 1:
+		return vip.Result{Outcome: vip.Degraded, Class: vip.ClassStatus, Detail: say("exit code 1", line)}
+	case 3:
+		return vip.Result{Outcome: vip.Error, Class: vip.ClassStatus, Detail: say("exit code 3", line)}
+	}
+	return vip.Result{Outcome: vip.Fail, Class: vip.ClassStatus, Detail: say("exit code "+strconv.Itoa(code), line)}
+}
+
+func say(what, line string) string {
+	if line == "" {
+		return what
+	}
+	return what + ": " + line
+}
+
+// output keeps the start of what is written to it and takes the rest, so that
+// a command that talks a lot does not block.
+type output struct{ kept []byte }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.kept = append(o.kept, p[:min(len(p), maxOutput-len(o.kept))]...)
+	return len(p), nil
+}
+
+// firstLine is the first line with anything in it.
+func (o *output) firstLine() string {
+	text := strings.TrimSpace(string(o.kept))
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

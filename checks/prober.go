@@ -1,0 +1,146 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// maxPhase bounds the random wait before the first probe, which keeps a
+// thousand checks from starting in the same instant.
+const maxPhase = 100 * time.Millisecond
+
+// stuckGrace is how long after its timeout a probe counts as stuck.
+const stuckGrace = time.Second
+
+// prober is one check at work with one Config.
+type prober struct {
+	config Config
+	report func(vip.Result)
+	log    *slog.Logger
+	phase  time.Duration
+	after  <-chan struct{} // closed when the prober before this one has ended; nil: there was none
+	cancel context.CancelFunc
+	fast   chan bool                 // the latest pace, for run to take
+	busy   atomic.Pointer[time.Time] // since when a probe is under way; nil: none is
+	done   chan struct{}             // closed by run
+
+	// The Runner's goroutine alone.
+	round  uint64    // of the latest set that has it
+	pace   bool      // what went into fast last
+	ending bool      // end was called
+	stuck  time.Time // when the probe under way was last reported as stuck
+
+	// The prober's own goroutine alone.
+	checker Checker // nil until Kind.Checker has worked
+}
+
+// setFast hands over the pace. The Runner's goroutine is the only sender, so
+// there is room after the drain.
+func (p *prober) setFast(fast bool) {
+	if fast == p.pace {
+		return
+	}
+	p.pace = fast
+	select {
+	case <-p.fast:
+	default:
+	}
+	p.fast <- fast
+}
+
+// end makes run return, without waiting for it.
+func (p *prober) end() {
+	p.ending = true
+	p.cancel()
+}
+
+// ended says whether run has returned.
+func (p *prober) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// reportStuck stands in for a probe that even its timeout could not end (a child
+// in uninterruptible sleep on a dead disk, a file on a dead server): without it
+// the check's last verdict would hold for ever. It reports once per interval.
+func (p *prober) reportStuck(now time.Time) {
+	since := p.busy.Load()
+	if p.ending || since == nil || now.Sub(*since) < p.config.Timeout+stuckGrace || now.Sub(p.stuck) < p.config.Every(p.pace) {
+		return
+	}
+	p.stuck = now
+	latency := now.Sub(*since)
+	p.report(vip.Result{Check: p.config.Name, At: now, Outcome: vip.Fail, Class: vip.ClassTimeout, Latency: latency,
+		Detail: fmt.Sprintf("stuck for %s: the probe does not even end at its timeout", latency.Truncate(time.Second))})
+}
+
+// run probes on the grid until ctx is done.
+func (p *prober) run(ctx context.Context) {
+	defer close(p.done)
+	if p.after != nil {
+		p.setBusy(time.Now()) // waiting for a stuck one is being stuck
+		<-p.after
+		p.busy.Store(nil)
+	}
+	slots := grid{every: p.config.Every(false), next: time.Now().Add(p.phase)}
+	timer := time.NewTimer(p.phase)
+	defer timer.Stop()
+	trigger := vip.TriggerStart
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case fast := <-p.fast:
+			slots.pace(p.config.Every(fast), time.Now())
+		case <-timer.C:
+			r := p.probe(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			r.Trigger, trigger = trigger, vip.TriggerInterval
+			p.report(r)
+			slots.advance(r.At)
+		}
+		timer.Reset(time.Until(slots.next))
+	}
+}
+
+// probe asks once and completes the result.
+func (p *prober) probe(ctx context.Context) vip.Result {
+	start := time.Now()
+	p.setBusy(start)
+	defer p.busy.Store(nil)
+	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	defer cancel()
+	r := p.ask(ctx)
+	r.Check = p.config.Name
+	r.At = time.Now()
+	r.Latency = r.At.Sub(start)
+	r.Detail = oneLine(r.Detail)
+	p.log.LogAttrs(ctx, slog.LevelDebug, "probe", slog.String("outcome", r.Outcome.String()), slog.String("class", r.Class.String()),
+		slog.Duration("latency", r.Latency), slog.String("detail", r.Detail))
+	return r
+}
+
+func (p *prober) setBusy(since time.Time) { p.busy.Store(&since) }
+
+// ask prepares the checker if that has not worked yet, and probes.
+func (p *prober) ask(ctx context.Context) vip.Result {
+	if p.checker == nil {
+		c, err := p.config.Kind.Checker()
+		if err != nil {
+			return vip.Result{Outcome: vip.Error, Class: vip.ClassLocal, Detail: err.Error()}
+		}
+		p.checker = c
+	}
+	return p.checker.Probe(ctx)
+}

@@ -1,0 +1,176 @@
+package checks
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// Probe asks for one check to be probed.
+type Probe struct {
+	Config      // has passed Validate
+	Fast   bool // at the fast interval
+}
+
+// Options are what a Runner needs from its owner.
+type Options struct {
+	// Report takes every result. It is called by the goroutine of the check
+	// (by Run's for a probe that is stuck), so by many at a time, and must not
+	// block. A result may still come in just after its check was removed.
+	Report func(vip.Result)
+	// Rand spreads the first probes. Run's goroutine alone uses it. Nil: a
+	// random one.
+	Rand *rand.Rand
+	// Log hears every probe, at debug level. Nil: nobody does.
+	Log *slog.Logger
+	// Go starts a goroutine, so that the owner can see a panic on its way up.
+	// Nil: the go statement.
+	Go func(func())
+}
+
+// Runner probes a set of checks, each in a goroutine of its own with a timer of
+// its own, so that one that hangs makes no other late.
+//
+// The first probe of a check starts at once, apart from a random phase of at
+// most 100 ms, the later ones each interval after the start of the one before.
+// A probe never overlaps another of the same check: slots that a slow one
+// covers are skipped. One that does not even end at its timeout is reported as
+// failed in its place, once per interval.
+type Runner struct {
+	options  Options
+	sets     chan []Probe // the latest that Apply was given and Run has not taken
+	lastTick atomic.Pointer[time.Time]
+
+	// Run's goroutine alone.
+	probers map[string]*prober
+	round   uint64
+	group   sync.WaitGroup
+}
+
+// NewRunner makes a Runner of no checks; Run makes it work.
+func NewRunner(o Options) *Runner {
+	if o.Rand == nil {
+		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Go == nil {
+		o.Go = func(f func()) { go f() }
+	}
+	return &Runner{options: o, sets: make(chan []Probe, 1), probers: make(map[string]*prober)}
+}
+
+// Apply makes set what is probed; names in it are unique. A check whose Config
+// is Equal to that of the set before keeps its schedule, one whose Config
+// changed starts anew, one that is missing ends, and its probe with it. Any
+// goroutine may call it, before Run too. It does not block, and only the latest
+// of several sets counts.
+func (r *Runner) Apply(set []Probe) {
+	set = slices.Clone(set)
+	for {
+		select {
+		case r.sets <- set:
+			return
+		default:
+		}
+		select {
+		case <-r.sets:
+		default:
+		}
+	}
+}
+
+// LastTick is when Run's goroutine was last seen at work, which is once a second
+// at least; zero before Run. It carries a monotonic reading. Any goroutine may
+// call it.
+func (r *Runner) LastTick() time.Time {
+	if t := r.lastTick.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
+// Run probes until ctx is done, and returns nil when the last goroutine has
+// ended: probes under way are cut short and not reported. It is called once.
+func (r *Runner) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.group.Wait()
+	defer cancel()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		now := time.Now()
+		r.lastTick.Store(&now)
+		r.tend(now)
+		select {
+		case <-ctx.Done():
+			return nil
+		case set := <-r.sets:
+			r.replace(ctx, set)
+		case <-ticker.C:
+		}
+	}
+}
+
+// replace brings the probers in line with set.
+func (r *Runner) replace(ctx context.Context, set []Probe) {
+	r.round++
+	for _, want := range set {
+		p := r.probers[want.Name]
+		if p == nil || p.ending || !p.config.Equal(want.Config) {
+			p = r.start(ctx, want, p)
+		}
+		p.round = r.round
+		p.setFast(want.Fast)
+	}
+	for _, p := range r.probers {
+		if p.round != r.round {
+			p.end()
+		}
+	}
+}
+
+// start puts a new prober in the place of old, which may be nil.
+func (r *Runner) start(ctx context.Context, want Probe, old *prober) *prober {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &prober{
+		config: want.Config,
+		report: r.options.Report,
+		log:    r.options.Log.With("check", want.Name),
+		phase:  time.Duration(r.options.Rand.Int64N(int64(min(want.Interval, maxPhase)))),
+		cancel: cancel,
+		fast:   make(chan bool, 1),
+		done:   make(chan struct{}),
+	}
+	if old != nil {
+		old.end()
+		p.after = old.done
+	}
+	r.probers[want.Name] = p
+	r.group.Add(1)
+	r.options.Go(func() {
+		defer r.group.Done()
+		p.run(ctx)
+	})
+	return p
+}
+
+// tend drops the probers that have ended (until then they are kept, so that a
+// check which is removed and comes back waits for its own last probe), and
+// speaks for those that are stuck.
+func (r *Runner) tend(now time.Time) {
+	for name, p := range r.probers {
+		if p.ended() {
+			delete(r.probers, name)
+		} else {
+			p.reportStuck(now)
+		}
+	}
+}

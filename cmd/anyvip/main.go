@@ -1,0 +1,68 @@
+// Command anyvip keeps virtual IPs reachable exactly where the service behind
+// them works. `anyvip run` is the daemon; every other subcommand is a client of
+// it, or works offline.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/anyvip/anyvip/pkg/config"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// usageError is a call that cobra did not understand: exit code 2.
+type usageError struct{ error }
+
+func main() {
+	root := newRootCommand()
+	err := root.ExecuteContext(context.Background())
+	os.Exit(exitCode(err))
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "anyvip",
+		Short:         "Keeps virtual IPs reachable exactly where the service behind them works",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringP(config.FlagFile, "c", config.DefaultFile, "configuration `FILE` (ANYVIP_CONFIG)")
+	flags.String(config.FlagSocket, config.DefaultSocket, "the agent's API `SOCKET` (ANYVIP_SOCKET)")
+	flags.String(config.FlagStateDir, config.DefaultStateDir, "`DIR` for what must survive a crash (ANYVIP_STATE_DIR)")
+	flags.String(config.FlagLogLevel, config.DefaultLogLevel, "debug, info, warn or error (ANYVIP_LOG_LEVEL)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newRunCommand(), newStatusCommand(), newCheckConfigCommand(), newConfigCommand(), newVersionCommand())
+	return root
+}
+
+// exitCode prints err and maps it: 0 ok, 1 failure, 2 usage.
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "anyvip: %v\nanyvip --help tells more\n", err)
+		return 2
+	}
+	fmt.Fprintf(os.Stderr, "anyvip: %v\n", err)
+	return 1
+}
+
+// noArgs refuses arguments as a usage error.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}

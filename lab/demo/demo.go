@@ -1,0 +1,322 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/anyvip/anyvip/lab"
+	"github.com/anyvip/anyvip/lab/load"
+	"github.com/anyvip/anyvip/lab/watch"
+)
+
+var (
+	vip4    = netip.MustParsePrefix("192.0.2.10/32")
+	vip6    = netip.MustParsePrefix("2001:db8:10::10/128")
+	servers = []string{"s1", "s2", "s3"}
+)
+
+const (
+	url  = "http://192.0.2.10/"
+	rate = "200" // new connections per second while something happens
+)
+
+// Options say what to run and where to tell it.
+type Options struct {
+	File     string // lab/ecmp.clab.yml
+	Binaries string // where anyvip and anyvip-lab are
+	Out      io.Writer
+	Colour   bool
+}
+
+// Run tells the story and takes the lab down. It returns nil only if all of it
+// was seen. It needs no privilege where user namespaces are allowed.
+func Run(ctx context.Context, o Options) (err error) {
+	s := &story{teller: teller{w: o.Out, colour: o.Colour, start: time.Now()}, ctx: ctx}
+	topo, err := lab.Load(o.File)
+	if err != nil {
+		return err
+	}
+	s.chapter("A ToR router, three servers that announce one VIP, a client: five hosts as network namespaces, %s.", who())
+	s.lab, err = lab.Up(ctx, topo, lab.Options{Binaries: o.Binaries})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.lab.Down()) }()
+	s.seen("lab", "%d hosts run; each server has a web service and an agent", len(topo.Nodes))
+	if err := s.instruments(); err != nil {
+		return err
+	}
+	for _, chapter := range []func() error{s.threeNextHops, s.spread, s.serviceDies, s.serviceReturns, s.agentStops} {
+		if err := chapter(); err != nil {
+			return errors.Join(err, s.evidence())
+		}
+	}
+	s.chapter("All of it was seen, in %.0f s.", time.Since(s.start).Seconds())
+	return nil
+}
+
+func who() string {
+	if os.Geteuid() == 0 {
+		return "made by root"
+	}
+	return fmt.Sprintf("made by user %d without privilege", os.Geteuid())
+}
+
+// story is one run.
+type story struct {
+	teller
+	ctx context.Context //nolint:containedctx // of the one run that a story is
+	lab *lab.Lab
+	tor *feed[watch.Event]
+}
+
+// instruments watch the ToR: BGP on each server's link, and the kernel's routes.
+func (s *story) instruments() (err error) {
+	s.tor, err = follow(s.ctx, s.lab, watch.Decode, "tor", "anyvip-lab", "watch",
+		"--wire", "eth1", "--wire", "eth2", "--wire", "eth3", "--fib", vip4.String()+","+vip6.String())
+	if err != nil {
+		return err
+	}
+	_, err = s.tor.wait(s.ctx, 5*time.Second, "the instruments at the ToR are ready", func(e watch.Event) bool { return e.Kind == watch.Ready })
+	return err
+}
+
+func (s *story) threeNextHops() error {
+	s.chapter("Each agent checks its web service and announces the VIP to the ToR.")
+	for _, p := range []netip.Prefix{vip4, vip6} {
+		e, err := s.route(time.Time{}, p, 3, 15*time.Second)
+		if err != nil {
+			return err
+		}
+		s.seen("ToR", "kernel route %s has 3 next hops: %s", p, list(e.Route.Addrs()))
+	}
+	return nil
+}
+
+func (s *story) spread() error {
+	s.chapter("A client opens 300 connections.")
+	sum, err := s.load("--spread", "300")
+	if err != nil {
+		return err
+	}
+	if sum.Failed > 0 || len(sum.Servers) != len(servers) {
+		return fmt.Errorf("not seen: 300 connections over three servers: %d failed, answers from %v", sum.Failed, sum.Servers)
+	}
+	s.seen("client", "300 connections, none failed: s1 %d, s2 %d, s3 %d", sum.Servers["s1"], sum.Servers["s2"], sum.Servers["s3"])
+	return nil
+}
+
+func (s *story) serviceDies() error {
+	s.chapter("The web service of s2 is killed, while the client opens %s connections a second.", rate)
+	client, err := s.startLoad()
+	if err != nil {
+		return err
+	}
+	killed := time.Now()
+	if err := s.sh("s2", "kill -9 $(cat /run/web.pid)"); err != nil {
+		return err
+	}
+	wire, err := s.update(killed, "eth2", "the withdraw of s2", 5*time.Second, func(m *watch.Message) bool { return m.Withdraws(vip4) })
+	if err != nil {
+		return err
+	}
+	fib, err := s.route(killed, vip4, 2, 2*time.Second)
+	if err != nil {
+		return err
+	}
+	s.seen("s2", "agent withdrew %s after the kill (check every 1 s, at 200 ms once it failed, 2 failures)", ms(wire.Time.Sub(killed)))
+	s.seen("ToR", "out of the kernel %s later: %s", ms(fib.Time.Sub(wire.Time)), list(fib.Route.Addrs()))
+	if err := s.settle(); err != nil {
+		return err
+	}
+	sum, err := client.end(s)
+	if err != nil {
+		return err
+	}
+	if sum.LastFailure.After(fib.Time.Add(time.Second)) {
+		return fmt.Errorf("requests still failed %s after the route was gone: %v", ms(sum.LastFailure.Sub(fib.Time)), sum.Failures)
+	}
+	s.seen("client", "%d of %d requests failed (%s), none after the withdraw", sum.Failed, sum.Requests, failures(sum))
+	return nil
+}
+
+func (s *story) serviceReturns() error {
+	s.chapter("The web service of s2 returns.")
+	back := time.Now()
+	if err := s.lab.Command(s.ctx, "s2", "anyvip-lab", "web", "-d", "--pidfile", "/run/web.pid", "--name", "s2").Run(); err != nil {
+		return err
+	}
+	fib, err := s.route(back, vip4, 3, 15*time.Second)
+	if err != nil {
+		return err
+	}
+	s.seen("ToR", "3 next hops again after %s (2 good checks, then recovery_delay 2 s)", ms(fib.Time.Sub(back)))
+	return nil
+}
+
+func (s *story) agentStops() error {
+	s.chapter("The agent of s3 stops politely, while the client opens %s connections a second.", rate)
+	client, err := s.startLoad()
+	if err != nil {
+		return err
+	}
+	asked := time.Now()
+	if err := s.lab.Daemon("s3").Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	const limit = 8 * time.Second
+	shift, err := s.update(asked, "eth3", "GRACEFUL_SHUTDOWN from s3", limit, func(m *watch.Message) bool {
+		return m.Announces(vip4) && slices.Contains(m.Attributes.Communities, "65535:0")
+	})
+	if err != nil {
+		return err
+	}
+	moved, err := s.route(asked, vip4, 2, limit)
+	if err != nil {
+		return err
+	}
+	gone, err := s.update(asked, "eth3", "the withdraw of s3", limit, func(m *watch.Message) bool { return m.Withdraws(vip4) })
+	if err != nil {
+		return err
+	}
+	cease, err := s.update(asked, "eth3", "the Cease of s3", limit, func(m *watch.Message) bool { return m.Notified != nil && m.Notified.Code == 6 })
+	if err != nil {
+		return err
+	}
+	if _, err := s.lab.Daemon("s3").Wait(s.ctx); err != nil {
+		return err
+	}
+	ended := time.Now()
+	s.seen("s3", "after %s GRACEFUL_SHUTDOWN: use another way (RFC 8326)", ms(shift.Time.Sub(asked)))
+	s.seen("ToR", "after %s no new connection goes to s3: %s", ms(moved.Time.Sub(asked)), list(moved.Route.Addrs()))
+	s.seen("s3", "after %s the withdraw; after %s the session closes: %q", ms(gone.Time.Sub(asked)), ms(cease.Time.Sub(asked)), cease.Message.Notified.Text)
+	s.seen("s3", "after %s the agent has ended", ms(ended.Sub(asked)))
+	sum, err := client.end(s)
+	if err != nil {
+		return err
+	}
+	if sum.Failed > 0 {
+		return fmt.Errorf("%d of %d requests failed at a polite stop: %v", sum.Failed, sum.Requests, sum.Failures)
+	}
+	s.seen("client", "%d requests, none failed", sum.Requests)
+	return nil
+}
+
+// route waits for the ToR's kernel to have a route with n next hops, at or
+// after since.
+func (s *story) route(since time.Time, p netip.Prefix, n int, limit time.Duration) (watch.Event, error) {
+	what := fmt.Sprintf("%d next hops for %s in the ToR's kernel", n, p)
+	return s.tor.wait(s.ctx, limit, what, func(e watch.Event) bool {
+		return e.Kind == watch.FIB && !e.Time.Before(since) && e.Route.Prefix == p && len(e.Route.Addrs()) == n
+	})
+}
+
+// update waits for a BGP message from the server on one of the ToR's links.
+func (s *story) update(since time.Time, link, what string, limit time.Duration, match func(*watch.Message) bool) (watch.Event, error) {
+	return s.tor.wait(s.ctx, limit, what+" on the wire", func(e watch.Event) bool {
+		return e.Kind == watch.Wire && !e.Time.Before(since) && e.Message.Interface == link &&
+			e.Message.Src.Addr().As4()[3] == 2 && match(e.Message) // servers are .2 of their link
+	})
+}
+
+// settle lets the load run on, so that late failures are counted too.
+func (s *story) settle() error {
+	select {
+	case <-time.After(time.Second):
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+func (s *story) sh(node, line string) error {
+	return s.lab.Command(s.ctx, node, "sh", "-c", line).Run()
+}
+
+// client is a load that runs.
+type client struct{ feed *feed[load.Event] }
+
+func (s *story) startLoad() (client, error) {
+	f, err := follow(s.ctx, s.lab, load.Decode, "client", "anyvip-lab", "load", "--target", url, "--rate", rate)
+	if err != nil {
+		return client{}, err
+	}
+	_, err = f.wait(s.ctx, 5*time.Second, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
+	return client{f}, err
+}
+
+// end stops the load and returns its summary.
+func (c client) end(s *story) (load.Summary, error) {
+	if err := c.feed.cmd.Signal(syscall.SIGTERM); err != nil {
+		return load.Summary{}, err
+	}
+	return c.summary(s)
+}
+
+func (c client) summary(s *story) (load.Summary, error) {
+	e, err := c.feed.wait(s.ctx, 10*time.Second, "the client's summary", func(e load.Event) bool { return e.Kind == load.Summed })
+	if err != nil {
+		return load.Summary{}, err
+	}
+	c.feed.done.Wait()
+	if n := e.Summary.Failures[load.Local]; n > 0 {
+		return load.Summary{}, fmt.Errorf("the client itself could not ask %d times: the measurement is void", n)
+	}
+	return *e.Summary, nil
+}
+
+// load runs a load to its end.
+func (s *story) load(args ...string) (load.Summary, error) {
+	f, err := follow(s.ctx, s.lab, load.Decode, "client", append([]string{"anyvip-lab", "load", "--target", url}, args...)...)
+	if err != nil {
+		return load.Summary{}, err
+	}
+	return client{f}.summary(s)
+}
+
+// evidence is what to look at when a chapter did not come true.
+func (s *story) evidence() error {
+	var b strings.Builder
+	for _, n := range append([]string{"tor"}, servers...) {
+		fmt.Fprintf(&b, "--- log of %s\n%s", n, tail(s.lab.Logs(n), 15))
+		if n == "tor" {
+			continue
+		}
+		out, err := s.lab.Command(s.ctx, n, "anyvip", "status").CombinedOutput()
+		fmt.Fprintf(&b, "--- status of %s (%v)\n%s", n, err, out)
+	}
+	return errors.New(b.String())
+}
+
+func tail(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n-1):], "")
+}
+
+func list(as []netip.Addr) string {
+	var out []string
+	for _, a := range as {
+		out = append(out, a.String())
+	}
+	return strings.Join(out, " ")
+}
+
+func failures(sum load.Summary) string {
+	var out []string
+	for class, n := range sum.Failures {
+		out = append(out, fmt.Sprintf("%s %d", class, n))
+	}
+	slices.Sort(out)
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,168 @@
+// Package metrics is the one Prometheus collector of the agent: it reads the
+// Snapshot at each scrape, so that metrics, API and page agree. It is the only
+// importer of client_golang, keeps no state and must not ask any other part.
+package metrics
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// Handler serves the agent's metrics, and those of the Go runtime and the
+// process.
+func Handler(p *status.Publisher) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(NewCollector(p), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// Collector turns the current Snapshot into metrics.
+type Collector struct{ snapshots *status.Publisher }
+
+// NewCollector reads from p.
+func NewCollector(p *status.Publisher) *Collector { return &Collector{p} }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("anyvip_"+name, help, labels, nil)
+}
+
+// The metrics. Labels come from the configuration alone, so their number is
+// bounded by it.
+var (
+	buildInfo      = desc("build_info", "Always 1; the version is a label.", "version", "node")
+	startTime      = desc("start_time_seconds", "When the agent started, Unix time.")
+	phase          = desc("phase", "1 for the phase that the agent is in.", "phase")
+	decisions      = desc("decisions_total", "Runs of the policy decision.")
+	reloadSuccess  = desc("reload_last_successful", "1 if the last reload was taken or there was none, 0 if it was refused.")
+	reloadTime     = desc("reload_last_timestamp_seconds", "When the last reload ended, Unix time; absent if there was none.")
+	disposition    = desc("service_disposition", "1 for the disposition that the service is in.", "service", "disposition")
+	level          = desc("service_level", "0 fail, 1 degraded, 2 pass.", "service")
+	vipAnnounced   = desc("vip_announced", "1 if the peer has exactly the wanted announcement.", "service", "vip", "peer")
+	vipWanted      = desc("vip_wanted", "1 if the VIP should be announced now.", "service", "vip")
+	vipPresent     = desc("vip_present", "1 if the VIP is on this host and usable.", "vip")
+	checkOutcome   = desc("check_outcome", "1 for the check's verdict.", "check", "outcome")
+	checkError     = desc("check_error", "1 while the check cannot ask.", "check")
+	checkProbes    = desc("check_probes_total", "Probes that ended.", "check")
+	checkDuration  = desc("check_last_duration_seconds", "How long the latest probe took.", "check")
+	checkTime      = desc("check_last_probe_timestamp_seconds", "When the latest probe ended, Unix time.", "check")
+	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
+	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
+	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")
+	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent}
+	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
+	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Degraded, policy.Announced, policy.Leaving}
+	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
+	sessionsStates = []vip.SessionState{vip.Idle, vip.Connect, vip.Active, vip.OpenSent, vip.OpenConfirm, vip.Established}
+)
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allDescs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. It blocks for nothing but ch.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.snapshots.Load()
+	if s.Serial == 0 {
+		return // nothing was decided yet
+	}
+	e := emitter{ch}
+	e.agent(s)
+	for _, d := range s.Desired.Decisions {
+		e.service(d, s.Input)
+	}
+	for a, f := range s.Input.Addresses {
+		e.gauge(vipPresent, truth(f.State == vip.AddressPresent), a.String())
+	}
+	for _, k := range s.Checks {
+		e.check(k, s.Input.Checks[k.Name])
+	}
+	for _, p := range s.Input.Peers {
+		e.session(p.Name, s.Input.Sessions[p.Name], s.Input.Sent[p.Name])
+	}
+}
+
+type emitter struct{ ch chan<- prometheus.Metric }
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (e emitter) agent(s *status.Snapshot) {
+	e.gauge(buildInfo, 1, s.Version, s.Node)
+	e.gauge(startTime, unix(s.Started))
+	for _, p := range phases {
+		e.gauge(phase, truth(p == s.Phase), p.String())
+	}
+	e.counter(decisions, s.Counters.Decisions)
+	e.gauge(reloadSuccess, truth(s.Reload.Error == ""))
+	if !s.Reload.At.IsZero() {
+		e.gauge(reloadTime, unix(s.Reload.At))
+	}
+}
+
+func (e emitter) service(d policy.Decision, in policy.Input) {
+	for _, x := range dispositions {
+		e.gauge(disposition, truth(x == d.Disposition), d.Service, x.String())
+	}
+	e.gauge(level, float64(d.Level), d.Service)
+	for _, a := range d.Addresses {
+		addr := a.Prefix.Addr().String()
+		e.gauge(vipWanted, truth(a.Wanted), d.Service, addr)
+		has := make(map[string]bool, len(a.SentTo))
+		for _, peer := range a.SentTo {
+			has[peer] = true
+		}
+		for _, p := range in.Peers {
+			e.gauge(vipAnnounced, truth(has[p.Name]), d.Service, addr, p.Name)
+		}
+	}
+}
+
+func (e emitter) check(k status.Check, c policy.Check) {
+	for _, o := range outcomes {
+		e.gauge(checkOutcome, truth(o == c.Verdict.Outcome), k.Name, o.String())
+	}
+	e.gauge(checkError, truth(!c.Verdict.ErrorSince.IsZero()), k.Name)
+	e.counter(checkProbes, k.Probes, k.Name)
+	if !k.Last.At.IsZero() {
+		e.gauge(checkDuration, k.Last.Latency.Seconds(), k.Name)
+		e.gauge(checkTime, unix(k.Last.At), k.Name)
+	}
+}
+
+func (e emitter) session(peer string, s vip.Session, sent map[netip.Prefix]vip.Announcement) {
+	for _, x := range sessionsStates {
+		e.gauge(sessionState, truth(x == s.State), peer, x.String())
+	}
+	e.counter(sessionFlaps, s.Flaps, peer)
+	if !s.Since.IsZero() {
+		e.gauge(sessionSince, unix(s.Since), peer)
+	}
+	e.gauge(sessionSent, float64(len(sent)), peer)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
