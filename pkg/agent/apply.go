@@ -35,7 +35,7 @@ func (l *loop) desiredBGP() bgp.Desired {
 		want := l.desired.Sessions[i] // Decide keeps the order of Input.Peers
 		d.Peers = append(d.Peers, bgp.Peer{
 			Name: p.Name, Address: p.Address, ASN: p.ASN, Port: p.Port, LocalAddress: p.LocalAddress,
-			HoldTime: p.HoldTime, Password: string(l.config.Secrets[p.PasswordFile]), TTLSecurity: p.TTLSecurity,
+			HoldTime: p.HoldTime, Password: l.config.Password(p), TTLSecurity: p.TTLSecurity,
 			Multihop: p.Multihop, Passive: p.Passive,
 			Up: want.Up, Text: want.Text, NextHop6: want.NextHop6,
 		})

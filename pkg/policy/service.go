@@ -108,9 +108,9 @@ type ECMPAttributes struct {
 
 // DegradedAttributes replace those of ECMPAttributes that are set (not nil).
 type DegradedAttributes struct {
-	MED              *uint32              `yaml:"med" default:"100"`
-	LocalPref        *uint32              `yaml:"local_pref" default:"50"`
-	Prepend          *uint8               `yaml:"prepend" default:"3" max:"16"`
+	MED              *uint32              `yaml:"med" default:"100" doc:"instead of the healthy one; never lower than it"`
+	LocalPref        *uint32              `yaml:"local_pref" default:"50" doc:"instead of the healthy one; never higher than it"`
+	Prepend          *uint8               `yaml:"prepend" default:"3" max:"16" doc:"instead of the healthy one; never lower than it"`
 	Communities      []vip.Community      `yaml:"communities" doc:"instead of the healthy ones, where given"`
 	LargeCommunities []vip.LargeCommunity `yaml:"large_communities" doc:"instead of the healthy ones, where given"`
 }
@@ -290,6 +290,25 @@ func (s Service) Validate() (ps []vip.Problem) {
 	}
 	if s.RecoveryDelay < 0 || s.RecoveryDelay > time.Hour {
 		ps = append(ps, vip.Problem{Path: "recovery_delay", Value: s.RecoveryDelay.String(), Message: "is out of range", Allowed: "0s to 1h"})
+	}
+	return append(ps, vip.Under("ecmp.degraded", s.ECMP.validateDegraded())...)
+}
+
+// validateDegraded finds attributes that would make a degraded service the
+// better one.
+func (e ECMPAttributes) validateDegraded() (ps []vip.Problem) {
+	d := e.Degraded
+	if d.MED != nil && *d.MED < e.MED {
+		ps = append(ps, vip.Problem{Path: "med", Value: fmt.Sprint(*d.MED), Message: "is better than the healthy service's",
+			Allowed: fmt.Sprintf("%d or more", e.MED)})
+	}
+	if d.LocalPref != nil && *d.LocalPref > e.LocalPref {
+		ps = append(ps, vip.Problem{Path: "local_pref", Value: fmt.Sprint(*d.LocalPref), Message: "is better than the healthy service's",
+			Allowed: fmt.Sprintf("%d or less", e.LocalPref)})
+	}
+	if d.Prepend != nil && *d.Prepend < e.Prepend {
+		ps = append(ps, vip.Problem{Path: "prepend", Value: fmt.Sprint(*d.Prepend), Message: "is better than the healthy service's",
+			Allowed: fmt.Sprintf("%d or more", e.Prepend)})
 	}
 	return ps
 }

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/bgp/gobgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/api"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/metrics"
+	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/web"
+)
+
+// Options are what an Agent needs.
+type Options struct {
+	Config   *config.Config
+	Load     func() (*config.Config, error) // reads the file again, for Reload
+	Socket   string                         // of the API
+	StateDir string
+	Version  string
+	Log      *slog.Logger
+	Exit     func(code int) // os.Exit; the deadman's last word
+}
+
+// Agent is one running daemon.
+type Agent struct {
+	options   Options
+	log       *slog.Logger
+	mail      *mailbox
+	snapshots *status.Publisher
+	guard     guard
+	alive     alive
+
+	loop    *loop
+	checks  *checks.Runner
+	bgp     *bgp.Engine
+	speaker *gobgp.Speaker
+	kernel  *kernel.Engine
+	api     *api.Server
+	web     *web.Server
+}
+
+// endLimit bounds how long Run waits for its parts once they were told to end.
+const endLimit = 5 * time.Second
+
+// New wires the parts. It opens the API's socket and the HTTP port, and looks
+// for the privilege to add addresses, so that whatever forbids a start is said
+// before anything is announced. An Agent runs once.
+func New(o Options) (*Agent, error) {
+	a := &Agent{options: o, log: o.Log, mail: newMailbox(), snapshots: status.NewPublisher(), guard: newGuard()}
+	if err := kernel.Check(); err != nil {
+		return nil, err
+	}
+	a.checks = checks.NewRunner(checks.Options{Report: a.mail.result, Log: part(o.Log, "checks"), Go: a.guardedGo("check")})
+	a.speaker = gobgp.New(part(o.Log, "gobgp"))
+	a.bgp = bgp.New(bgp.Options{Speaker: a.speaker, Report: a.mail.bgp, Log: part(o.Log, "bgp")})
+	a.kernel = kernel.New(kernel.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.mail.kernel, Log: part(o.Log, "kernel")})
+	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply},
+		a.mail, a.snapshots, o.Log)
+	a.alive = alive{pulses: []pulse{{"agent loop", a.loop.lastBeat}, {"check runner", a.checks.LastTick}, {"bgp engine", a.bgp.LastPass}}}
+
+	a.api = api.NewServer(api.Options{Socket: o.Socket, Snapshots: a.snapshots, Log: part(o.Log, "api")})
+	a.web = web.NewServer(web.Options{Listen: o.Config.HTTP.Listen, Snapshots: a.snapshots, Metrics: metrics.Handler(a.snapshots),
+		Alive: a.alive.health, Log: part(o.Log, "web")})
+	if err := a.api.Listen(); err != nil {
+		return nil, err
+	}
+	if err := a.web.Listen(); err != nil {
+		return nil, errors.Join(err, a.api.Close())
+	}
+	return a, nil
+}
+
+func part(log *slog.Logger, name string) *slog.Logger { return log.With("part", name) }
+
+// Alive is the alive gate. Any goroutine may ask.
+func (a *Agent) Alive() bool { return a.alive.ok() }
+
+// Stop asks for a polite end: withdraw, wait, close, remove. It does not
+// block; Run returns when all is done.
+func (a *Agent) Stop(reason string) { a.mail.stop(reason) }
+
+// Reload reads the configuration again and hands it to the loop. A bad file
+// changes nothing and is logged and shown in status. It blocks for the file's
+// reading.
+func (a *Agent) Reload() {
+	c, err := a.options.Load()
+	if err == nil {
+		a.warnRestart(c)
+	}
+	a.mail.reload(reload{config: c, err: err})
+}
+
+// warnRestart says what a reload cannot change.
+func (a *Agent) warnRestart(c *config.Config) {
+	if was := a.options.Config.API; c.API != was {
+		a.log.Warn("api changed: takes effect at the next restart", "running", was.Socket, "file", c.API.Socket)
+	}
+	if was := a.options.Config.HTTP; c.HTTP != was {
+		a.log.Warn("http changed: takes effect at the next restart", "running", was.Listen, "file", c.HTTP.Listen)
+	}
+}
+
+// Run runs every part until a polite stop is complete, or ends them at once
+// when ctx ends. A part that fails makes the agent stop politely and Run
+// return its error.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := &errgroup.Group{}
+	start := func(name string, run func(context.Context) error) {
+		parts.Go(func() error {
+			err := a.guard.run(name, func() error { return run(ctx) })
+			if err == nil || ctx.Err() != nil {
+				return nil
+			}
+			a.mail.stop(name + " failed: " + err.Error())
+			return fmt.Errorf("%s: %w", name, err)
+		})
+	}
+	start("deadman", deadman{alive: a.alive, panic: a.guard.panics, cease: a.speaker.Abort, exit: a.options.Exit, log: a.log}.run)
+	start("checks", a.checks.Run)
+	start("speaker", func(ctx context.Context) error { return a.speaker.Run(ctx, a.bgp.Notify) })
+	start("bgp", a.bgp.Run)
+	start("kernel", a.kernel.Run)
+	start("api", a.api.Run)
+	start("web", a.web.Run)
+	start("notify", notifier{snapshots: a.snapshots, alive: a.alive, log: a.log}.run)
+
+	err := a.guard.run("loop", func() error { return a.loop.run(ctx) })
+	cancel()
+	return errors.Join(err, a.wait(parts))
+}
+
+// wait waits for every part, for endLimit at most.
+func (a *Agent) wait(parts *errgroup.Group) error {
+	ended := make(chan error, 1)
+	go func() { ended <- parts.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endLimit):
+		return fmt.Errorf("a part did not end within %s of being told to", endLimit)
+	}
+}
+
+// guardedGo starts goroutines whose panics reach the deadman.
+func (a *Agent) guardedGo(name string) func(func()) {
+	return func(f func()) {
+		go func() { _ = a.guard.run(name, func() error { f(); return nil }) }()
+	}
+}

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"github.com/anyvip/anyvip/pkg/policy"
+)
+
+// across finds what only the whole document shows.
+func (d *decoder) across(c *Config) {
+	if c.Version != 1 {
+		d.blame("version", fmt.Sprint(c.Version), "is a version that this program does not know", "1")
+	}
+	d.names(c)
+	d.requirements(c)
+	d.prefixes(c)
+	d.doubles(c)
+	switch {
+	case len(c.Services) == 0 && d.sound("services"):
+		d.warn("services", "", "is empty: nothing will be announced")
+	case len(c.Services) > 0 && !d.given("bgp"):
+		d.blame("bgp", "", "is missing; services in mode ecmp are announced over BGP", "")
+	}
+}
+
+// Names become metric labels, and are typed on command lines.
+var (
+	nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	nodeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$`) // a host name, in either case
+)
+
+const nameAllowed = "1 to 63 of a-z, 0-9, - _ . with a letter or digit first"
+
+// names checks the form of every name, and that each is used once per list.
+func (d *decoder) names(c *Config) {
+	if c.Node != "" && !nodeForm.MatchString(c.Node) {
+		d.blame("node", c.Node, "is no name", "up to 253 of A-Z, a-z, 0-9, - _ . with a letter or digit first")
+	}
+	var peers, checks, services []string
+	for _, p := range c.BGP.Peers {
+		peers = append(peers, p.Name)
+	}
+	for _, k := range c.Checks {
+		checks = append(checks, k.Name)
+	}
+	for _, s := range c.Services {
+		services = append(services, s.Name)
+	}
+	d.unique("bgp.peers", peers)
+	d.unique("checks", checks)
+	d.unique("services", services)
+	if i := slices.Index(checks, "none"); i >= 0 {
+		d.blame(at("checks", i)+".name", "none", "is a word of require, and cannot name a check", "")
+	}
+}
+
+func (d *decoder) unique(list string, names []string) {
+	first := map[string]int{}
+	for i, name := range names {
+		path := at(list, i) + ".name"
+		if name == "" {
+			continue // the part said so
+		}
+		if !nameForm.MatchString(name) {
+			d.blame(path, name, "is no name", nameAllowed)
+		}
+		if j, ok := first[name]; ok {
+			d.blame(path, name, fmt.Sprintf("is the name of %s in line %d too", at(list, j), d.place(at(list, j)+".name").line), "another name")
+			continue
+		}
+		first[name] = i
+	}
+}
+
+// requirements looks for checks that are required and do not exist, and for
+// checks that nobody requires.
+func (d *decoder) requirements(c *Config) {
+	var names []string
+	exists, required := map[string]bool{}, map[string]bool{}
+	unsure := !d.sound("checks") || d.excused["checks"] // a name that we could not read may be the one
+	for i, k := range c.Checks {
+		unsure = unsure || k.Name == "" || !d.sound(at("checks", i)+".name")
+		names = append(names, k.Name)
+		exists[k.Name] = true
+	}
+	for i, s := range c.Services {
+		eachCheck(s.Require, at("services", i)+".require", func(path, name string) {
+			required[name] = true
+			if unsure || exists[name] {
+				return
+			}
+			message := "is no check of this file"
+			if meant := nearest(name, names); meant != "" {
+				message += "; did you mean " + meant + "?"
+			}
+			d.blame(path, name, message, "")
+		})
+	}
+	for i, name := range names {
+		if name != "" && !required[name] {
+			d.warn(at("checks", i)+".name", name, "is required by no service: it is probed and shown, but decides nothing")
+		}
+	}
+}
+
+// eachCheck calls yield with the path and the name of each check in a tree.
+func eachCheck(r policy.Require, path string, yield func(path, name string)) {
+	list := ""
+	switch r.Rule {
+	case policy.RuleCheck:
+		yield(path, r.Check)
+	case policy.RuleAll:
+		list = "all"
+	case policy.RuleAny:
+		list = "any"
+	case policy.RuleAtLeast:
+		list = "of"
+	case policy.RuleMissing, policy.RuleNone:
+	}
+	for i, inner := range r.Of {
+		eachCheck(inner, at(path+"."+list, i), yield)
+	}
+}
+
+// prefixes checks that every VIP may leave. What may leave at all is bgp's own.
+func (d *decoder) prefixes(c *Config) {
+	sure := d.given("bgp") && d.sound("bgp.allowed_prefixes") && len(c.BGP.AllowedPrefixes) > 0
+	for i := range c.BGP.AllowedPrefixes {
+		sure = sure && d.sound(at("bgp.allowed_prefixes", i))
+	}
+	for i, s := range c.Services {
+		for j, h := range s.Addresses {
+			path := at(at("services", i)+".addresses", j)
+			covers := func(p netip.Prefix) bool { return p.Contains(h.Addr()) }
+			if sure && h.IsValid() && !slices.ContainsFunc(c.BGP.AllowedPrefixes, covers) {
+				d.blame(path, h.Addr().String(), "is outside bgp.allowed_prefixes", fmt.Sprint(c.BGP.AllowedPrefixes))
+			}
+		}
+	}
+}
+
+// doubles finds a VIP that is written twice.
+func (d *decoder) doubles(c *Config) {
+	first := map[netip.Prefix]string{}
+	for i, s := range c.Services {
+		for j, h := range s.Addresses {
+			path := at(at("services", i)+".addresses", j)
+			if !h.IsValid() {
+				continue
+			}
+			if there, ok := first[h.Prefix]; ok {
+				d.blame(path, h.Addr().String(), fmt.Sprintf("is also %s in line %d; a VIP belongs to one service, once", there, d.place(there).line), "")
+				continue
+			}
+			first[h.Prefix] = path
+		}
+	}
+}
