@@ -83,15 +83,3 @@ func (f *feed[E]) wait(ctx context.Context, limit time.Duration, what string, ma
 		}
 	}
 }
-
-// has says whether an event that match likes was seen so far.
-func (f *feed[E]) has(match func(E) bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, e := range f.events {
-		if match(e) {
-			return true
-		}
-	}
-	return false
-}

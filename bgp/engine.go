@@ -1,0 +1,218 @@
+package bgp
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+const (
+	idlePass    = 500 * time.Millisecond // the engine turns at least this often
+	firstRetry  = 10 * time.Millisecond
+	cappedRetry = time.Second
+)
+
+// Options are what an Engine needs; all are required.
+type Options struct {
+	Speaker Speaker
+	Report  func(Report) // called from Run's goroutine when sessions or sent changed; must not block
+	Log     *slog.Logger
+}
+
+// Engine keeps a Speaker equal to the latest Desired.
+type Engine struct {
+	speaker Speaker
+	report  func(Report)
+	log     *slog.Logger
+
+	beat atomic.Int64 // Unix nanoseconds of the last pass
+
+	mu      sync.Mutex // guards the mailbox: these two, for a few lines
+	desired *Desired   // the latest; nil: none since the last pass
+	events  []Event
+	wake    chan struct{} // of one: something is in the mailbox
+
+	// The rest belongs to Run's goroutine.
+	want       Desired
+	started    bool // an Apply has been seen
+	generation uint64
+	acked      *Sessions // what the speaker acknowledged; nil: nothing, or unknown
+	table      table
+	sessions   map[string]vip.Session
+	reader     reader
+	reported   map[string]vip.Session // the sessions of the last report
+	sentNew    bool                   // sent changed since the last report
+	backoff    time.Duration
+	lastError  string
+}
+
+// New makes an engine that does nothing until Run.
+func New(o Options) *Engine {
+	return &Engine{speaker: o.Speaker, report: o.Report, log: o.Log, wake: make(chan struct{}, 1),
+		table: newTable(), sessions: map[string]vip.Session{}, reader: newReader()}
+}
+
+// Apply replaces everything that is wanted. It never blocks and may be called
+// from any goroutine, also before Run; of several calls in a row the last wins.
+// The caller must not change d's slices afterwards.
+func (e *Engine) Apply(d Desired) {
+	e.mu.Lock()
+	e.desired = &d
+	e.mu.Unlock()
+	e.ring()
+}
+
+// Notify takes a fact from the speaker. It never blocks and may be called from
+// any goroutine, also from inside a call of the speaker; order is kept.
+func (e *Engine) Notify(ev Event) {
+	e.mu.Lock()
+	e.events = append(e.events, ev)
+	e.mu.Unlock()
+	e.ring()
+}
+
+func (e *Engine) ring() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// LastPass is when the engine last compared wanted and acknowledged; zero
+// before Run. It reads an atomic: a deadman may call it.
+func (e *Engine) LastPass() time.Time {
+	if n := e.beat.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+// Run works until ctx ends. It sends nothing then: closing sessions politely is
+// asked for with Apply before.
+func (e *Engine) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.wake:
+		case <-timer.C:
+		}
+		timer.Reset(e.pass(ctx))
+		e.beat.Store(time.Now().UnixNano())
+	}
+}
+
+// pass brings the speaker one step nearer and says when to look again. What
+// changes routes comes first, what reads them last.
+func (e *Engine) pass(ctx context.Context) time.Duration {
+	mail := e.takeMail()
+	if !e.started {
+		return idlePass
+	}
+	if err := e.setAll(ctx); err != nil {
+		e.failed(err)
+	} else {
+		e.backoff, e.lastError = 0, ""
+	}
+	wait := idlePass
+	if e.backoff > 0 {
+		wait = min(wait, e.backoff)
+	}
+	next := e.readSent(ctx)
+	if mail || e.sentNew {
+		e.reportChange()
+	}
+	return min(wait, next)
+}
+
+// setAll sends what differs: sessions, then announcements in one batch.
+func (e *Engine) setAll(ctx context.Context) error {
+	if s := e.want.sessions(); e.acked == nil || !e.acked.Equal(s) {
+		e.acked = nil
+		generation, err := e.speaker.Sessions(ctx, s)
+		if err != nil {
+			return err
+		}
+		e.takeGeneration(generation)
+		e.acked = &s
+		e.reader.again() // a next hop or an allowed prefix may have changed what goes out
+	}
+	add, remove := e.table.diff(e.want.Announcements)
+	if len(add)+len(remove) == 0 {
+		return nil
+	}
+	if err := e.speaker.Set(ctx, add, remove); err != nil {
+		e.table.doubt(add, remove)
+		return err
+	}
+	e.table.acknowledge(add, remove)
+	e.reader.again()
+	return nil
+}
+
+// failed doubles the wait, and logs an error when it is another than before.
+func (e *Engine) failed(err error) {
+	e.backoff = min(max(2*e.backoff, firstRetry), cappedRetry)
+	if text := err.Error(); text != e.lastError {
+		e.lastError = text
+		e.log.Warn("speaker refuses what is wanted; trying again", "error", text)
+	}
+}
+
+// takeMail empties the mailbox into what Run's goroutine owns, and says whether
+// there was anything.
+func (e *Engine) takeMail() bool {
+	e.mu.Lock()
+	d, events := e.desired, e.events
+	e.desired, e.events = nil, nil
+	e.mu.Unlock()
+	if d != nil {
+		e.want, e.started = *d, true
+		e.keepSessions()
+	}
+	for _, ev := range events {
+		e.takeEvent(ev)
+	}
+	return d != nil || len(events) > 0
+}
+
+func (e *Engine) takeEvent(ev Event) {
+	if ev.Generation < e.generation {
+		return // of a speaker that is gone
+	}
+	e.takeGeneration(ev.Generation)
+	if ev.Session.Peer != "" {
+		e.takeSession(ev.Session)
+	}
+}
+
+// takeGeneration forgets what an older speaker acknowledged.
+func (e *Engine) takeGeneration(g uint64) {
+	if g <= e.generation {
+		return
+	}
+	if e.generation != 0 {
+		e.log.Info("speaker started anew; sending everything again", "generation", g)
+	}
+	e.generation = g
+	e.acked, e.table = nil, newTable()
+	e.endSessions()
+}
+
+func (d Desired) sessions() Sessions {
+	return Sessions{ASN: d.ASN, RouterID: d.RouterID, AllowedPrefixes: d.AllowedPrefixes, ListenPort: d.ListenPort, Peers: d.Peers}
+}
+
+func (d Desired) peer(name string) (Peer, bool) {
+	if i := slices.IndexFunc(d.Peers, func(p Peer) bool { return p.Name == name }); i >= 0 {
+		return d.Peers[i], true
+	}
+	return Peer{}, false
+}

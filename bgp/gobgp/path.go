@@ -1,0 +1,175 @@
+package gobgp
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// markerAS is the AS number (reserved, RFC 7607) of the route target that
+// carries an announcement's Prepend to the export policy, which takes it off. A
+// prepended path in the table itself would go to iBGP peers too, as a loop.
+const markerAS = 0
+
+// setPaths withdraws, then announces, each in one call.
+func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error {
+	if err := s.needPrepends(add); err != nil {
+		return err
+	}
+	defer func() { s.batch = batch{end: time.Now(), withdraws: len(remove) > 0} }()
+	if len(remove) > 0 {
+		paths := make([]*apiutil.Path, len(remove))
+		for i, p := range remove {
+			path, err := newPath(vip.Announcement{Prefix: p})
+			if err != nil {
+				return err
+			}
+			path.Withdrawal = true
+			paths[i] = path
+		}
+		if err := s.server.DeletePath(apiutil.DeletePathRequest{Paths: paths}); err != nil {
+			return fmt.Errorf("withdraw %d prefixes: %w", len(remove), err)
+		}
+		for _, p := range remove {
+			delete(s.announced, p)
+		}
+	}
+	if len(add) > 0 {
+		paths := make([]*apiutil.Path, len(add))
+		for i, a := range add {
+			path, err := newPath(a)
+			if err != nil {
+				return err
+			}
+			paths[i] = path
+		}
+		if _, err := s.server.AddPath(apiutil.AddPathRequest{Paths: paths}); err != nil {
+			return fmt.Errorf("announce %d prefixes: %w", len(add), err)
+		}
+		for _, a := range add {
+			s.announced[a.Prefix] = a
+		}
+	}
+	return nil
+}
+
+// newPath is a path for GoBGP's table. The unspecified next hop becomes each
+// session's own address.
+func newPath(a vip.Announcement) (*apiutil.Path, error) {
+	nlri, err := packet.NewIPAddrPrefix(a.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
+	}
+	path := &apiutil.Path{Family: family(a.Prefix), Nlri: nlri, Attrs: []packet.PathAttributeInterface{
+		packet.NewPathAttributeOrigin(packet.BGP_ORIGIN_ATTR_TYPE_IGP),
+		packet.NewPathAttributeMultiExitDisc(a.MED),
+		packet.NewPathAttributeLocalPref(a.LocalPref),
+	}}
+	var nextHop packet.PathAttributeInterface
+	if a.Prefix.Addr().Is4() {
+		nextHop, err = packet.NewPathAttributeNextHop(netip.IPv4Unspecified())
+	} else {
+		nextHop, err = packet.NewPathAttributeMpReachNLRI(packet.RF_IPv6_UC, []packet.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
+	}
+	path.Attrs = append(path.Attrs, nextHop)
+	if len(a.Communities) > 0 {
+		values := make([]uint32, len(a.Communities))
+		for i, c := range a.Communities {
+			values[i] = uint32(c)
+		}
+		path.Attrs = append(path.Attrs, packet.NewPathAttributeCommunities(values))
+	}
+	if len(a.LargeCommunities) > 0 {
+		values := make([]*packet.LargeCommunity, len(a.LargeCommunities))
+		for i, c := range a.LargeCommunities {
+			values[i] = packet.NewLargeCommunity(c.Global, c.Local1, c.Local2)
+		}
+		path.Attrs = append(path.Attrs, packet.NewPathAttributeLargeCommunities(values))
+	}
+	if a.Prepend > 0 {
+		marker := packet.NewTwoOctetAsSpecificExtended(packet.EC_SUBTYPE_ROUTE_TARGET, markerAS, uint32(a.Prepend), true)
+		path.Attrs = append(path.Attrs, packet.NewPathAttributeExtendedCommunities([]packet.ExtendedCommunityInterface{marker}))
+	}
+	return path, nil
+}
+
+func family(p netip.Prefix) packet.Family {
+	if p.Addr().Is4() {
+		return packet.RF_IPv4_UC
+	}
+	return packet.RF_IPv6_UC
+}
+
+// readSent reads a peer's Adj-RIB-Out, after policy. GoBGP computes it from the
+// table, for both families at once whatever is asked, so a family that has
+// nothing is not asked for.
+func (s *Speaker) readSent(p *peer) (map[netip.Prefix]vip.Announcement, error) {
+	families := map[packet.Family]bool{}
+	for prefix := range maps.Keys(s.announced) {
+		families[family(prefix)] = true
+	}
+	sent := make(map[netip.Prefix]vip.Announcement, len(s.announced))
+	ebgp := p.want.ASN != s.shared.asn
+	for f := range families {
+		err := s.server.ListPath(apiutil.ListPathRequest{TableType: api.TableType_TABLE_TYPE_ADJ_OUT, Name: p.want.Address.String(), Family: f},
+			func(nlri packet.NLRI, paths []*apiutil.Path) {
+				prefix, err := netip.ParsePrefix(nlri.String())
+				if err != nil || len(paths) == 0 {
+					return
+				}
+				a := s.announcement(prefix, paths[0].Attrs)
+				set := s.announced[prefix]
+				if ebgp {
+					a.LocalPref = set.LocalPref
+				} else {
+					a.Prepend = set.Prepend
+				}
+				sent[prefix] = a
+			})
+		if err != nil {
+			return nil, fmt.Errorf("read what was sent to %s: %w", p.want.Name, err)
+		}
+	}
+	return sent, nil
+}
+
+// announcement reads the attributes of a path as it goes to a peer.
+func (s *Speaker) announcement(prefix netip.Prefix, attrs []packet.PathAttributeInterface) vip.Announcement {
+	a := vip.Announcement{Prefix: prefix}
+	for _, attr := range attrs {
+		switch v := attr.(type) {
+		case *packet.PathAttributeMultiExitDisc:
+			a.MED = v.Value
+		case *packet.PathAttributeLocalPref:
+			a.LocalPref = v.Value
+		case *packet.PathAttributeAsPath:
+			for _, segment := range v.Value {
+				for _, as := range segment.GetAS() {
+					if as == s.shared.asn {
+						a.Prepend++
+					}
+				}
+			}
+			a.Prepend = max(a.Prepend, 1) - 1 // one of them is the path itself
+		case *packet.PathAttributeCommunities:
+			for _, c := range v.Value {
+				a.Communities = append(a.Communities, vip.Community(c))
+			}
+		case *packet.PathAttributeLargeCommunities:
+			for _, c := range v.Values {
+				a.LargeCommunities = append(a.LargeCommunities, vip.LargeCommunity{Global: c.ASN, Local1: c.LocalData1, Local2: c.LocalData2})
+			}
+		}
+	}
+	return a
+}

@@ -1,0 +1,187 @@
+package gobgp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// peer is one session and what is under way with it. A GoBGP neighbour exists
+// (open) while the session is wanted up, or is closing.
+type peer struct {
+	want     bgp.Peer
+	session  vip.Session // as last told
+	extended bool        // the peer takes IPv4 with an IPv6 next hop (RFC 8950)
+
+	open    bool
+	opened  time.Time // when it was opened last
+	reopen  time.Time // when to close and open it again; zero: not
+	closing time.Time // a polite close was asked for; it ends with Idle, or then
+	waiting time.Time // since when TCP is up and the peer's OPEN is missing; zero: it is not
+
+	failure     failure            // of the latest attempt, or what ended the session
+	verdict     failure            // what the peer said when it was asked, while it refuses our OPEN
+	asking      context.CancelFunc // being asked, in GoBGP's place; nil: not
+	diagnosable time.Time          // not before
+}
+
+// failure says why a session is not up.
+type failure struct {
+	cause  vip.SessionCause
+	detail string
+}
+
+func newPeer(w bgp.Peer) *peer {
+	return &peer{want: w, session: vip.Session{Peer: w.Name, Remote: w.Address, Since: time.Now()}}
+}
+
+// sameSession says whether w can be had without a new session.
+func (p *peer) sameSession(w bgp.Peer) bool {
+	was := p.want
+	was.Up, was.Text, was.NextHop6 = w.Up, w.Text, w.NextHop6
+	return was == w
+}
+
+// bring opens a peer that is wanted up, and closes one that is not: politely if
+// it is Established. GoBGP would keep a Cease for the next session otherwise.
+func (s *Speaker) bring(p *peer) error {
+	switch {
+	case p.want.Up && !p.open && p.asking != nil: // it opens with the answer
+	case p.want.Up && !p.open:
+		p.failure = failure{}
+		return s.openPeer(p)
+	case p.want.Up && !p.closing.IsZero():
+		p.reopen = time.Now() // wanted again while it closes
+	case !p.want.Up && p.asking != nil, !p.want.Up && p.open && p.session.State != vip.Established:
+		s.close(p)
+		s.tell(p)
+	case !p.want.Up && p.open && p.closing.IsZero():
+		p.closing = time.Now().Add(closeLimit)
+		err := s.server.DisablePeer(context.Background(), &api.DisablePeerRequest{Address: p.want.Address.String(), Communication: p.want.Text})
+		if err != nil {
+			return fmt.Errorf("close session with %s: %w", p.want.Name, err)
+		}
+	}
+	return nil
+}
+
+// openPeer makes the neighbour, after the policy knows that nothing is
+// negotiated yet.
+func (s *Speaker) openPeer(p *peer) error {
+	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
+		return err
+	}
+	p.opened = time.Now() // signals from here on are its own
+	if err := s.server.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.want)}); err != nil {
+		return fmt.Errorf("open session with %s (%s): %w", p.want.Name, p.want.Address, err)
+	}
+	p.open = true
+	if p.want.Passive && s.listenErr != nil {
+		s.fail(p, failure{vip.CauseLocal, fmt.Sprintf("cannot listen for the peer: %v; port 179 needs CAP_NET_BIND_SERVICE", s.listenErr)})
+	}
+	return nil
+}
+
+// close takes the neighbour away. An Established peer hears Cease, peer
+// de-configured.
+func (s *Speaker) close(p *peer) {
+	if p.asking != nil {
+		p.asking()
+		p.asking = nil
+	}
+	if !p.open {
+		return
+	}
+	if err := s.server.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: p.want.Address.String()}); err != nil {
+		s.log.Warn("cannot close bgp session", "peer", p.want.Name, "error", err)
+	}
+	*p = peer{want: p.want, session: p.session, opened: p.opened, failure: p.failure, verdict: p.verdict, diagnosable: p.diagnosable}
+	if p.session.State != vip.Idle {
+		p.session = vip.Session{Peer: p.want.Name, Remote: p.want.Address, Since: time.Now(), Cause: p.session.Cause, Detail: p.session.Detail}
+	}
+}
+
+// neighbor is the peer in GoBGP's words. Its timers are whole seconds, and it
+// waits at least 1.5 s between two attempts whatever it is told.
+func neighbor(p bgp.Peer) *api.Peer {
+	hold := uint64(p.HoldTime / time.Second)
+	n := &api.Peer{
+		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, AuthPassword: p.Password},
+		Timers: &api.Timers{Config: &api.TimersConfig{
+			ConnectRetry: 1, HoldTime: hold, KeepaliveInterval: max(hold/3, 1), IdleHoldTimeAfterReset: 1,
+		}},
+		Transport: &api.Transport{PassiveMode: p.Passive, RemotePort: uint32(p.Port)},
+	}
+	if p.LocalAddress.IsValid() {
+		n.Transport.LocalAddress = p.LocalAddress.String()
+	}
+	if p.TTLSecurity {
+		n.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
+	}
+	if p.Multihop > 0 {
+		n.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.Multihop)}
+	}
+	for _, afi := range []api.Family_Afi{api.Family_AFI_IP, api.Family_AFI_IP6} {
+		n.AfiSafis = append(n.AfiSafis, &api.AfiSafi{Config: &api.AfiSafiConfig{
+			Enabled: true, Family: &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}}})
+	}
+	return n
+}
+
+// learn reads what was negotiated with a peer that has just become Established,
+// once: GoBGP counts the whole Adj-RIB-In for each reading. It returns when
+// GoBGP counts the peer as Established too, microseconds after it said so.
+func (s *Speaker) learn(p *peer) error {
+	for try := 0; ; try++ {
+		up := false
+		err := s.server.ListPeer(context.Background(), &api.ListPeerRequest{Address: p.want.Address.String()}, func(n *api.Peer) {
+			up = n.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED
+			p.session.HoldTime = time.Duration(n.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
+			p.session.Local = parseAddr(n.GetTransport().GetLocalAddress())
+			p.session.RemoteID = parseAddr(n.GetState().GetRouterId())
+		})
+		if err != nil || up || try == learnTries {
+			return err
+		}
+		time.Sleep(learnGap)
+	}
+}
+
+func parseAddr(s string) netip.Addr {
+	a, _ := netip.ParseAddr(s)
+	return a.Unmap()
+}
+
+// negotiated are the families that both sides have, and whether the peer takes
+// IPv4 with an IPv6 next hop. On an IPv6 session IPv4 is of no use without it.
+func negotiated(p bgp.Peer, caps []packet.ParameterCapabilityInterface) (families []vip.Family, extended bool) {
+	has := map[packet.Family]bool{}
+	multiprotocol := false
+	for _, c := range caps {
+		switch c := c.(type) {
+		case *packet.CapMultiProtocol:
+			multiprotocol = true
+			has[c.CapValue] = true
+		case *packet.CapExtendedNexthop:
+			for _, t := range c.Tuples {
+				extended = extended || t.NLRIAFI == packet.AFI_IP && t.NLRISAFI == packet.SAFI_UNICAST && t.NexthopAFI == packet.AFI_IP6
+			}
+		}
+	}
+	if has[packet.RF_IPv4_UC] || !multiprotocol { // RFC 4760, section 8: no capability means IPv4
+		if p.Address.Is4() || extended {
+			families = append(families, vip.IPv4)
+		}
+	}
+	if has[packet.RF_IPv6_UC] {
+		families = append(families, vip.IPv6)
+	}
+	return families, extended
+}

@@ -1,0 +1,246 @@
+package gobgp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/osrg/gobgp/v4/api"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+const (
+	importPolicy = "import"
+	exportPolicy = "export"
+	globalTable  = "global" // GoBGP's name of the table whose policies all our peers share
+)
+
+// policy is everything that our export policy depends on.
+type policy struct {
+	asn      uint32
+	allowed  []netip.Prefix
+	prepends []uint8 // in use, sorted; grows only
+	peers    []peerPolicy
+}
+
+// peerPolicy is what may go to one peer, beside what the prefixes allow.
+type peerPolicy struct {
+	address  netip.Addr
+	ebgp     bool
+	ipv4     bool       // an IPv4 session, or RFC 8950 was negotiated
+	nextHop6 netip.Addr // for IPv6 prefixes on an IPv4 session; zero on an IPv6 session
+}
+
+func (p peerPolicy) ipv6() bool { return p.address.Is6() || p.nextHop6.IsValid() }
+
+func (p policy) equal(q policy) bool {
+	return p.asn == q.asn && slices.Equal(p.allowed, q.allowed) && slices.Equal(p.prepends, q.prepends) && slices.Equal(p.peers, q.peers)
+}
+
+// policyFor is the policy for the peers as they are now.
+func (s *Speaker) policyFor(allowed []netip.Prefix) policy {
+	p := policy{asn: s.shared.asn, allowed: allowed, prepends: s.policy.prepends}
+	for _, peer := range s.peers {
+		w := peer.want
+		pp := peerPolicy{address: w.Address, ebgp: w.ASN != s.shared.asn, ipv4: w.Address.Is4() || peer.extended}
+		if w.Address.Is4() {
+			pp.nextHop6 = w.NextHop6
+		}
+		p.peers = append(p.peers, pp)
+	}
+	slices.SortFunc(p.peers, func(a, b peerPolicy) int { return a.address.Compare(b.address) })
+	return p
+}
+
+// needPrepends makes sure that the policy knows each count that add uses.
+func (s *Speaker) needPrepends(add []vip.Announcement) error {
+	p := s.policy
+	for _, a := range add {
+		if a.Prepend > 0 && !slices.Contains(p.prepends, a.Prepend) {
+			p.prepends = append(slices.Clone(p.prepends), a.Prepend)
+			slices.Sort(p.prepends)
+		}
+	}
+	return s.setPolicy(p)
+}
+
+// setPolicy replaces the policies as a whole, and sends again what the change
+// lets out or holds back, to the peers that it concerns.
+func (s *Speaker) setPolicy(p policy) error {
+	if p.equal(s.policy) {
+		return nil
+	}
+	ctx := context.Background()
+	if err := s.server.SetPolicies(ctx, p.request()); err != nil {
+		return fmt.Errorf("set bgp policies: %w", err)
+	}
+	if s.policy.asn == 0 { // the first of this server
+		for direction, name := range map[api.PolicyDirection]string{
+			api.PolicyDirection_POLICY_DIRECTION_IMPORT: importPolicy,
+			api.PolicyDirection_POLICY_DIRECTION_EXPORT: exportPolicy,
+		} {
+			err := s.server.AddPolicyAssignment(ctx, &api.AddPolicyAssignmentRequest{Assignment: &api.PolicyAssignment{
+				Name: globalTable, Direction: direction, Policies: []*api.Policy{{Name: name}},
+				DefaultAction: api.RouteAction_ROUTE_ACTION_REJECT,
+			}})
+			if err != nil {
+				return fmt.Errorf("assign bgp policy %s: %w", name, err)
+			}
+		}
+	}
+	was := s.policy
+	s.policy = p
+	return s.resend(was, p)
+}
+
+// resend asks for a soft reset outwards (no session goes down) of Established
+// peers that p treats otherwise than was did.
+func (s *Speaker) resend(was, p policy) error {
+	everywhere := !slices.Equal(was.allowed, p.allowed)
+	for _, peer := range s.peers {
+		concerned := func(q policy) int {
+			return slices.IndexFunc(q.peers, func(pp peerPolicy) bool { return pp.address == peer.want.Address })
+		}
+		i, j := concerned(was), concerned(p)
+		if !everywhere && i >= 0 && j >= 0 && was.peers[i] == p.peers[j] || peer.session.State != vip.Established {
+			continue
+		}
+		if err := s.softReset(peer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Speaker) softReset(p *peer) error {
+	err := s.server.ResetPeer(context.Background(), &api.ResetPeerRequest{
+		Address: p.want.Address.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
+	if err != nil {
+		return fmt.Errorf("send routes to %s again: %w", p.want.Name, err)
+	}
+	return nil
+}
+
+// request is the policy in GoBGP's words. A set without members matches
+// everything there, so a statement about nobody is left out.
+func (p policy) request() *api.SetPoliciesRequest {
+	b := builder{request: &api.SetPoliciesRequest{}}
+	b.policy(importPolicy, []*api.Statement{{
+		Name:       "own routes in",
+		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+		Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
+	}})
+	b.policy(exportPolicy, slices.Concat(p.prependStatements(&b), p.exportStatements(&b)))
+	return b.request
+}
+
+// prependStatements repeat our AS number as often as a path's marker says, on
+// eBGP, and take the marker off everywhere.
+func (p policy) prependStatements(b *builder) (statements []*api.Statement) {
+	var markers []string
+	ebgp := b.neighbors("ebgp", p.addresses(func(pp peerPolicy) bool { return pp.ebgp }))
+	for _, n := range p.prepends {
+		marker := fmt.Sprintf("rt:^%d:%d$", markerAS, n)
+		markers = append(markers, marker)
+		if ebgp != nil {
+			statements = append(statements, &api.Statement{
+				Name:       fmt.Sprintf("prepend %d", n),
+				Conditions: &api.Conditions{NeighborSet: ebgp, ExtCommunitySet: b.markers(fmt.Sprintf("marker %d", n), marker)},
+				Actions:    &api.Actions{AsPrepend: &api.AsPrependAction{Asn: p.asn, Repeat: uint32(n)}},
+			})
+		}
+	}
+	if len(markers) == 0 {
+		return nil
+	}
+	return append(statements, &api.Statement{
+		Name:       "no marker leaves",
+		Conditions: &api.Conditions{ExtCommunitySet: b.markers("markers", markers...)},
+		Actions:    &api.Actions{ExtCommunity: &api.CommunityAction{Type: api.CommunityAction_TYPE_REPLACE}},
+	})
+}
+
+// exportStatements are the guard: host routes within the allowed prefixes that
+// are our own, and only to peers that can use them.
+func (p policy) exportStatements(b *builder) (statements []*api.Statement) {
+	let := func(name string, to, what *api.MatchSet, nextHop6 netip.Addr) {
+		if to == nil || what == nil {
+			return
+		}
+		st := &api.Statement{
+			Name:       name,
+			Conditions: &api.Conditions{NeighborSet: to, PrefixSet: what, RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+			Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
+		}
+		if nextHop6.IsValid() {
+			st.Actions.Nexthop = &api.NexthopAction{Address: nextHop6.String()}
+		}
+		statements = append(statements, st)
+	}
+	hosts4, hosts6 := b.hosts("ipv4 hosts", p.allowed, vip.IPv4), b.hosts("ipv6 hosts", p.allowed, vip.IPv6)
+	let("ipv4 out", b.neighbors("ipv4", p.addresses(func(pp peerPolicy) bool { return pp.ipv4 })), hosts4, netip.Addr{})
+	let("ipv6 out", b.neighbors("ipv6", p.addresses(func(pp peerPolicy) bool { return pp.address.Is6() })), hosts6, netip.Addr{})
+	for _, pp := range p.peers {
+		if pp.nextHop6.IsValid() {
+			name := "ipv6 to " + pp.address.String()
+			let(name, b.neighbors(name, []netip.Addr{pp.address}), hosts6, pp.nextHop6)
+		}
+	}
+	return statements
+}
+
+func (p policy) addresses(f func(peerPolicy) bool) (out []netip.Addr) {
+	for _, pp := range p.peers {
+		if f(pp) {
+			out = append(out, pp.address)
+		}
+	}
+	return out
+}
+
+// builder collects policies and the sets that they name.
+type builder struct{ request *api.SetPoliciesRequest }
+
+func (b *builder) policy(name string, statements []*api.Statement) {
+	b.request.Policies = append(b.request.Policies, &api.Policy{Name: name, Statements: statements})
+}
+
+func (b *builder) add(set *api.DefinedSet) *api.MatchSet {
+	b.request.DefinedSets = append(b.request.DefinedSets, set)
+	return &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: set.Name}
+}
+
+func (b *builder) neighbors(name string, addresses []netip.Addr) *api.MatchSet {
+	if len(addresses) == 0 {
+		return nil
+	}
+	set := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name}
+	for _, a := range addresses {
+		set.List = append(set.List, netip.PrefixFrom(a, a.BitLen()).String())
+	}
+	return b.add(set)
+}
+
+func (b *builder) markers(name string, list ...string) *api.MatchSet {
+	return b.add(&api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_EXT_COMMUNITY, Name: name, List: list})
+}
+
+// hosts are the host routes within those of the prefixes that are of family f.
+func (b *builder) hosts(name string, within []netip.Prefix, f vip.Family) *api.MatchSet {
+	set := &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: name}
+	for _, p := range within {
+		if vip.FamilyOf(p.Addr()) == f {
+			bits := uint32(p.Addr().BitLen())
+			set.Prefixes = append(set.Prefixes, &api.Prefix{IpPrefix: p.Masked().String(), MaskLengthMin: bits, MaskLengthMax: bits})
+		}
+	}
+	if len(set.Prefixes) == 0 {
+		return nil
+	}
+	return b.add(set)
+}
+
+var _ bgp.Speaker = (*Speaker)(nil)

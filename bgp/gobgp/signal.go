@@ -1,0 +1,70 @@
+package gobgp
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// signalKind is what GoBGP, or a diagnosis, let us know.
+type signalKind uint8
+
+const (
+	stateChanged         signalKind = iota // state, reason
+	dialFailed                             // text
+	tcpUp                                  // our connection stands and our OPEN is out
+	tcpLost                                // it ended before the peer's OPEN
+	notificationSent                       // code, subcode, text
+	notificationReceived                   // code, subcode, text; Established only
+	diagnosed                              // failure: what the peer dislikes
+	answered                               // failure; none: the peer likes us, or has not said
+)
+
+// signal is one thing that happened to one peer.
+type signal struct {
+	kind          signalKind
+	generation    uint64
+	at            time.Time
+	peer          netip.Addr
+	state         vip.SessionState
+	reason        api.PeerState_DisconnectReason
+	caps          []packet.ParameterCapabilityInterface // the peer's, from OpenConfirm on
+	code, subcode uint8
+	text          string
+	failure       failure
+}
+
+// mailbox is where GoBGP's goroutines leave signals. It keeps their order and
+// its put never blocks; sessions make a few signals a second at most.
+type mailbox struct {
+	mu    sync.Mutex
+	queue []signal
+	ready chan struct{} // of one: something is in
+}
+
+func newMailbox() *mailbox {
+	return &mailbox{ready: make(chan struct{}, 1)}
+}
+
+func (m *mailbox) put(s signal) {
+	m.mu.Lock()
+	m.queue = append(m.queue, s)
+	m.mu.Unlock()
+	select {
+	case m.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (m *mailbox) take() []signal {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	got := m.queue
+	m.queue = nil
+	return got
+}

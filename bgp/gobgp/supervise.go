@@ -1,0 +1,267 @@
+package gobgp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+const (
+	closeLimit   = time.Second     // a polite close is over by then
+	reopenGap    = time.Second     // a session is opened at most this often
+	noOpenAfter  = 5 * time.Second // TCP up and the handshake stands still: worth saying
+	noOpenLimit  = 10 * time.Second
+	passiveQuiet = 5 * time.Second // no connection from a passive peer: worth saying
+	idleTick     = time.Hour
+	learnGap     = 100 * time.Microsecond
+	learnTries   = 50
+)
+
+// takeSignal is where everything that happens to a session comes in.
+func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
+	p := s.byAddress(sig.peer)
+	if p == nil || sig.generation != s.generation {
+		return
+	}
+	if sig.kind == answered && p.asking != nil {
+		s.takeAnswer(p, sig.failure)
+		return
+	}
+	if !p.open || sig.at.Before(p.opened) {
+		return // of a neighbour that was closed meanwhile
+	}
+	if sig.kind == stateChanged {
+		s.takeState(ctx, p, sig)
+		return
+	}
+	if p.session.State == vip.Established && sig.kind != notificationSent && sig.kind != notificationReceived {
+		return // of an attempt that has been overtaken
+	}
+	switch sig.kind {
+	case stateChanged, answered:
+	case dialFailed:
+		p.waiting = time.Time{}
+		s.fail(p, dialFailure(sig.text, p.want))
+	case tcpUp:
+		p.waiting = sig.at
+		s.setState(p, vip.OpenSent, sig.at)
+	case tcpLost:
+		p.waiting = time.Time{}
+		s.fail(p, failure{vip.CausePeerClosed, "the peer closes the connection before it says OPEN: it has no session configured for this address, or is starting"})
+		s.setState(p, vip.Active, sig.at)
+		s.diagnose(ctx, p)
+	case notificationSent:
+		p.waiting = time.Time{}
+		if sig.code == packet.BGP_ERROR_CEASE {
+			return // our own doing
+		}
+		s.fail(p, notificationFailure(true, sig.code, sig.subcode, sig.text, p.want))
+		if p.session.State == vip.OpenSent {
+			s.setState(p, vip.Active, sig.at)
+		}
+		if p.session.State != vip.Established {
+			s.diagnose(ctx, p)
+		}
+	case notificationReceived:
+		s.fail(p, notificationFailure(false, sig.code, sig.subcode, sig.text, p.want))
+	case diagnosed:
+		if sig.failure.cause != vip.CauseNone {
+			s.fail(p, sig.failure)
+		}
+	}
+}
+
+// takeState follows GoBGP's state machine.
+func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
+	was := p.session.State
+	p.waiting = time.Time{}
+	switch sig.state {
+	case vip.Established:
+		s.established(p, sig)
+		return
+	case vip.OpenSent, vip.OpenConfirm:
+		p.waiting = sig.at // GoBGP would wait for 240 s, and in OpenConfirm for ever
+	case vip.Idle:
+		if !p.closing.IsZero() {
+			again := p.want.Up
+			s.close(p)
+			s.tell(p)
+			if again {
+				s.reopenPeer(p)
+			}
+			return
+		}
+		if f, ok := downFailure(sig.reason, was, p); ok {
+			p.failure = f
+		}
+		if refused := was == vip.OpenConfirm && sig.reason == api.PeerState_DISCONNECT_REASON_INVALID_MSG; refused && !p.want.Passive {
+			s.refused(ctx, p)
+			return
+		}
+		// GoBGP would rest for 5 s here. A new neighbour dials after 1.5 to 2 s.
+		p.reopen = later(time.Now(), p.opened.Add(reopenGap))
+	case vip.Connect, vip.Active:
+	}
+	s.setState(p, sig.state, sig.at)
+}
+
+// refused is what follows a peer's NOTIFICATION to our OPEN: it is asked what it
+// dislikes, unless it has said so lately.
+func (s *Speaker) refused(ctx context.Context, p *peer) {
+	if p.verdict.cause != vip.CauseNone && time.Now().Before(p.diagnosable) {
+		p.failure = p.verdict
+		p.reopen = later(time.Now(), p.opened.Add(reopenGap))
+		s.setState(p, vip.Active, time.Now())
+		return
+	}
+	p.diagnosable = time.Now().Add(askLimit)
+	s.ask(ctx, p)
+	s.setState(p, vip.Active, time.Now())
+}
+
+func (s *Speaker) takeAnswer(p *peer, f failure) {
+	p.verdict = f
+	if f.cause != vip.CauseNone {
+		s.fail(p, f)
+	}
+	s.reopenPeer(p)
+}
+
+func (s *Speaker) established(p *peer, sig signal) {
+	p.failure, p.verdict = failure{}, failure{}
+	p.session = vip.Session{Peer: p.want.Name, State: vip.Established, Since: sig.at, Remote: p.want.Address}
+	if err := s.learn(p); err != nil {
+		s.log.Warn("cannot read what was negotiated", "peer", p.want.Name, "error", err)
+	}
+	p.session.Families, p.extended = negotiated(p.want, sig.caps)
+	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
+		s.log.Warn("cannot let ipv4 out to an ipv6 session", "peer", p.want.Name, "error", err)
+	}
+	if s.batch.end.After(sig.at) {
+		s.makeSure(p)
+	}
+	s.tell(p)
+}
+
+// batch is the latest change of routes.
+type batch struct {
+	end       time.Time
+	withdraws bool
+}
+
+// makeSure mends what GoBGP v4.8.0 may have missed: it sends a new session its
+// routes just before it counts the peer as Established, and a change of routes
+// between the two reaches neither. All routes go out again, or, since that mends
+// no missing withdraw, the session starts again.
+func (s *Speaker) makeSure(p *peer) {
+	if s.batch.withdraws {
+		s.log.Info("a withdraw may have been lost at the session's start; starting it again", "peer", p.want.Name)
+		p.reopen = time.Now()
+		return
+	}
+	if err := s.softReset(p); err != nil {
+		s.log.Warn("cannot make sure of what was sent", "peer", p.want.Name, "error", err)
+	}
+}
+
+// setState tells a change of state, with why it is not Established.
+func (s *Speaker) setState(p *peer, state vip.SessionState, at time.Time) {
+	p.session = vip.Session{Peer: p.want.Name, State: state, Since: at, Remote: p.want.Address, Cause: p.failure.cause, Detail: p.failure.detail}
+	s.tell(p)
+}
+
+// fail notes why the session is not up, and tells it unless it still is.
+func (s *Speaker) fail(p *peer, f failure) {
+	if p.failure == f {
+		return
+	}
+	p.failure = f
+	if p.session.State != vip.Established {
+		p.session.Cause, p.session.Detail = f.cause, f.detail
+		s.tell(p)
+	}
+}
+
+// tick does what is due and says when to come again.
+func (s *Speaker) tick(now time.Time) time.Duration {
+	next := now.Add(idleTick)
+	due := func(at time.Time) bool {
+		if at.After(now) {
+			next = earlier(next, at)
+			return false
+		}
+		return true
+	}
+	for _, p := range s.peers {
+		if !p.reopen.IsZero() && p.closing.IsZero() && due(p.reopen) {
+			s.reopenPeer(p)
+		}
+		if !p.open {
+			continue
+		}
+		if !p.closing.IsZero() && due(p.closing) {
+			s.close(p)
+			s.tell(p)
+			if p.want.Up {
+				s.reopenPeer(p)
+			}
+		}
+		if !p.waiting.IsZero() {
+			if due(p.waiting.Add(noOpenAfter)) {
+				s.fail(p, silence(p))
+			}
+			if due(p.waiting.Add(noOpenLimit)) {
+				s.reopenPeer(p)
+			}
+		}
+		if p.want.Passive && p.session.State < vip.OpenSent && p.failure.cause == vip.CauseNone && due(p.opened.Add(passiveQuiet)) {
+			s.fail(p, failure{vip.CauseSilent, fmt.Sprintf("the peer has not connected to our port %d: it is down, a filter is between, the passwords differ, or it waits for us too", s.shared.port)})
+		}
+	}
+	return time.Until(next)
+}
+
+// reopenPeer closes a neighbour and opens it again; what is known of its
+// failure stays.
+func (s *Speaker) reopenPeer(p *peer) {
+	s.close(p)
+	if err := s.openPeer(p); err != nil {
+		s.log.Warn("cannot open bgp session again", "peer", p.want.Name, "error", err)
+		p.reopen = time.Now().Add(reopenGap)
+		return
+	}
+}
+
+func (s *Speaker) tell(p *peer) {
+	s.notify(bgp.Event{Generation: s.generation, Session: p.session})
+}
+
+func (s *Speaker) byAddress(a netip.Addr) *peer {
+	for _, p := range s.peers {
+		if p.want.Address == a {
+			return p
+		}
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,89 @@
+package bgp
+
+import (
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// keepSessions makes the records of sessions those of the peers that are
+// wanted: a new peer starts Idle, a peer that is gone is forgotten.
+func (e *Engine) keepSessions() {
+	wanted := make(map[string]bool, len(e.want.Peers))
+	for _, p := range e.want.Peers {
+		wanted[p.Name] = true
+		if _, ok := e.sessions[p.Name]; !ok {
+			e.sessions[p.Name] = vip.Session{Peer: p.Name, Remote: p.Address, Since: time.Now()}
+		}
+	}
+	for name := range e.sessions {
+		if !wanted[name] {
+			delete(e.sessions, name)
+			e.reader.forget(name)
+		}
+	}
+}
+
+// takeSession replaces the record of one session.
+func (e *Engine) takeSession(s vip.Session) {
+	was, ok := e.sessions[s.Peer]
+	if !ok {
+		return // of a peer that is not wanted any more
+	}
+	s.Flaps = was.Flaps
+	if was.State == vip.Established && s.State != vip.Established {
+		s.Flaps++
+	}
+	if s.State != vip.Established {
+		e.reader.forget(s.Peer)
+	} else if was.State != vip.Established || !slices.Equal(was.Families, s.Families) {
+		e.reader.read(s.Peer)
+	}
+	e.sessions[s.Peer] = s
+}
+
+// endSessions is what a new speaker generation means for the records.
+func (e *Engine) endSessions() {
+	for name, s := range e.sessions {
+		if s.State == vip.Established {
+			s.Flaps++
+		}
+		if s.State != vip.Idle {
+			s = vip.Session{Peer: name, Remote: s.Remote, Since: time.Now(), Flaps: s.Flaps}
+		}
+		e.sessions[name] = s
+		e.reader.forget(name)
+	}
+}
+
+// reportChange tells the owner what it does not know yet, in maps of its own. A
+// session that we keep down says so, whatever the speaker saw last.
+func (e *Engine) reportChange() {
+	sessions := make(map[string]vip.Session, len(e.sessions))
+	for name, s := range e.sessions {
+		if p, _ := e.want.peer(name); !p.Up && s.State != vip.Established {
+			s.Cause, s.Detail = vip.CauseNotWanted, p.Text
+		}
+		sessions[name] = s
+	}
+	if !e.sentNew && maps.EqualFunc(sessions, e.reported, sessionEqual) {
+		return
+	}
+	e.reported, e.sentNew = sessions, false
+	e.report(Report{Sessions: sessions, Sent: maps.Clone(e.reader.sent)})
+}
+
+func sessionEqual(a, b vip.Session) bool {
+	families := slices.Equal(a.Families, b.Families)
+	a.Families, b.Families = nil, nil
+	return families && reflect.DeepEqual(a, b)
+}
+
+// sentEqual compares two Adj-RIB-Outs with every attribute.
+func sentEqual(a, b map[netip.Prefix]vip.Announcement) bool {
+	return maps.EqualFunc(a, b, vip.Announcement.Equal)
+}

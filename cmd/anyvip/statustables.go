@@ -1,0 +1,253 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
+)
+
+// eventsShown is how many of the latest events a wide status shows.
+const eventsShown = 20
+
+// renderTables is a Status for people: what is, since when, and why. wide shows
+// every column and cuts nothing.
+func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) string {
+	v := view{clock: clock{now}, wide: wide, peers: len(s.GetSessions())}
+	if wide {
+		out.width = 0
+	}
+	text := v.head(s, out)
+	tables := []*table{v.services(s.GetServices()), v.checks(s.GetChecks()), v.sessions(s.GetSessions())}
+	if wide {
+		tables = append(tables, v.addresses(s.GetAddresses()), v.events(s.GetEvents()))
+	}
+	for _, t := range tables {
+		if len(t.rows) > 1 {
+			text += "\n" + t.render(out)
+		}
+	}
+	return text
+}
+
+// view is how to write one Status.
+type view struct {
+	clock
+	wide  bool
+	peers int
+}
+
+// head is the line about the agent itself, and one about a refused reload.
+func (v view) head(s *anyvipv1.Status, out screen) string {
+	t := warn
+	if s.GetPhase() == anyvipv1.Phase_RUNNING {
+		t = good
+	}
+	text := fmt.Sprintf("node %s  %s  up %s  anyvip %s\n", printable(s.GetNode()),
+		tinted(word(s.GetPhase()), t, out.colour), v.age(s.GetStarted()), printable(s.GetVersion()))
+	if r := s.GetReload(); r.GetError() != "" {
+		refused := tinted("reload refused", bad, out.colour)
+		text += fmt.Sprintf("%s %s ago, the configuration before it is in use: %s\n", refused, v.age(r.GetAt()), printable(firstLine(r.GetError())))
+	}
+	return text
+}
+
+// services has a row for each VIP, so that each line says all about it.
+func (v view) services(services []*anyvipv1.Service) *table {
+	t := newTable("SERVICE", "VIP", "DISPOSITION", "FOR", "SENT TO", "WHY")
+	for _, s := range services {
+		for _, a := range s.GetAddresses() {
+			sent := cell{strings.Join(a.GetSentTo(), ","), plain}
+			if a.GetWanted() && len(a.GetSentTo()) < v.peers {
+				sent.tint = warn
+			}
+			if sent.text == "" {
+				sent.text = "nobody"
+			}
+			addr, _, _ := strings.Cut(a.GetPrefix(), "/")
+			t.add(cell{s.GetName(), plain}, cell{addr, plain}, cell{word(s.GetDisposition()), dispositionTint(s.GetDisposition())},
+				cell{v.age(s.GetSince()), plain}, sent, cell{v.why(s, a), plain})
+		}
+	}
+	return t
+}
+
+// why is the root reason for a VIP's state in words. What the service rests on
+// comes first, unless all is well with it and the address alone has trouble.
+func (v view) why(s *anyvipv1.Service, a *anyvipv1.ServiceAddress) string {
+	var reasons []string
+	for _, r := range s.GetReasons() {
+		calm := r.GetCode() == anyvipv1.ReasonCode_HEALTHY || r.GetCode() == anyvipv1.ReasonCode_NOT_REQUIRED
+		if !calm || len(a.GetReasons()) == 0 {
+			reasons = append(reasons, v.reason(r))
+		}
+	}
+	for _, r := range a.GetReasons() {
+		reasons = append(reasons, v.reason(r))
+	}
+	if v.wide || len(reasons) < 2 {
+		return strings.Join(reasons, "; ")
+	}
+	return fmt.Sprintf("%s (and %d more)", reasons[0], len(reasons)-1)
+}
+
+func (v view) checks(checks []*anyvipv1.Check) *table {
+	heads := []string{"CHECK", "OUTCOME", "FOR", "LATENCY"}
+	if v.wide {
+		heads = append(heads, "KIND", "SCOPE", "PROBES", "TARGET")
+	}
+	t := newTable(append(heads, "DETAIL")...)
+	for _, c := range checks {
+		outcome, since, detail := cell{word(c.GetOutcome()), outcomeTint(c.GetOutcome())}, v.age(c.GetSince()), v.checkDetail(c)
+		if c.GetErrorSince() != nil {
+			outcome, since = cell{"error", bad}, v.age(c.GetErrorSince())
+			detail = fmt.Sprintf("cannot ask: %s; before: %s for %s", c.GetErrorDetail(), word(c.GetOutcome()), v.age(c.GetSince()))
+		}
+		row := []cell{{c.GetName(), plain}, outcome, {since, plain}, {v.lastLatency(c), plain}}
+		if v.wide {
+			row = append(row, cell{c.GetKind(), plain}, cell{word(c.GetScope()), plain},
+				cell{strconv.FormatUint(c.GetProbes(), 10), plain}, cell{c.GetTarget(), plain})
+		}
+		t.add(append(row, cell{detail, plain})...)
+	}
+	return t
+}
+
+// checkDetail is what the latest probe said, and that it differs from the
+// verdict where it does.
+func (v view) checkDetail(c *anyvipv1.Check) string {
+	last := c.GetLast()
+	switch {
+	case last == nil:
+		return "no probe has ended yet"
+	case last.GetOutcome() != c.GetOutcome():
+		return fmt.Sprintf("last probe: %s, %s", word(last.GetOutcome()), cmp.Or(last.GetDetail(), word(last.GetClass())))
+	}
+	return cmp.Or(last.GetDetail(), c.GetDetail())
+}
+
+func (v view) lastLatency(c *anyvipv1.Check) string {
+	if c.GetLast() == nil {
+		return ""
+	}
+	return latency(c.GetLast().GetLatency())
+}
+
+func (v view) sessions(sessions []*anyvipv1.Session) *table {
+	heads := []string{"PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT"}
+	if v.wide {
+		heads = append(heads, "FLAPS", "LOCAL", "ROUTER ID", "HOLD", "FAMILIES")
+	}
+	t := newTable(append(heads, "WHY")...)
+	for _, s := range sessions {
+		asn := ""
+		if s.GetAsn() != 0 {
+			asn = strconv.FormatUint(uint64(s.GetAsn()), 10)
+		}
+		row := []cell{{s.GetPeer(), plain}, {s.GetAddress(), plain}, {asn, plain}, {stateWord(s.GetState()), sessionTint(s)},
+			{v.age(s.GetSince()), plain}, {strconv.FormatUint(uint64(s.GetSentPrefixes()), 10), plain}}
+		if v.wide {
+			row = append(row, cell{strconv.FormatUint(s.GetFlaps(), 10), plain}, cell{s.GetLocal(), plain},
+				cell{s.GetRemoteId(), plain}, cell{holdTime(s), plain}, cell{families(s), plain})
+		}
+		t.add(append(row, cell{sessionWhy(s), plain})...)
+	}
+	return t
+}
+
+func holdTime(s *anyvipv1.Session) string {
+	if s.GetHoldTime() == nil {
+		return ""
+	}
+	return s.GetHoldTime().AsDuration().String()
+}
+
+func families(s *anyvipv1.Session) string {
+	words := make([]string, len(s.GetFamilies()))
+	for i, f := range s.GetFamilies() {
+		words[i] = word(f)
+	}
+	return strings.Join(words, ",")
+}
+
+// sessionWhy is the cause in one word, and what to do.
+func sessionWhy(s *anyvipv1.Session) string {
+	if s.GetCause() == anyvipv1.SessionCause_NONE || s.GetCause() == anyvipv1.SessionCause_UNSPECIFIED {
+		return s.GetDetail()
+	}
+	cause := strings.ReplaceAll(word(s.GetCause()), "_", " ")
+	if s.GetDetail() == "" {
+		return cause
+	}
+	return cause + ": " + s.GetDetail()
+}
+
+func (v view) addresses(addresses []*anyvipv1.Address) *table {
+	t := newTable("ADDRESS", "STATE", "FOR", "LINK", "OURS", "LOST", "DETAIL")
+	for _, a := range addresses {
+		state := cell{word(a.GetState()), warn}
+		if a.GetState() == anyvipv1.AddressState_PRESENT {
+			state.tint = good
+		}
+		ours := "no"
+		if a.GetOurs() {
+			ours = "yes"
+		}
+		t.add(cell{a.GetAddress(), plain}, state, cell{v.age(a.GetSince()), plain}, cell{a.GetLink(), plain},
+			cell{ours, plain}, cell{strconv.Itoa(len(a.GetLost())), plain}, cell{a.GetDetail(), plain})
+	}
+	return t
+}
+
+func (v view) events(events []*anyvipv1.Event) *table {
+	t := newTable("EVENT", "AGO", "NAME", "FROM", "TO", "REASON")
+	for _, e := range events[max(0, len(events)-eventsShown):] {
+		t.add(cell{word(e.GetKind()), plain}, cell{v.age(e.GetAt()), plain}, cell{e.GetName(), plain},
+			cell{e.GetFrom(), plain}, cell{e.GetTo(), plain}, cell{firstLine(e.GetReason()), plain})
+	}
+	return t
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func dispositionTint(d anyvipv1.Disposition_Enum) tint {
+	switch d {
+	case anyvipv1.Disposition_ANNOUNCED:
+		return good
+	case anyvipv1.Disposition_WITHDRAWN:
+		return bad
+	case anyvipv1.Disposition_PENDING, anyvipv1.Disposition_RECOVERING, anyvipv1.Disposition_DEGRADED, anyvipv1.Disposition_LEAVING:
+		return warn
+	case anyvipv1.Disposition_UNSPECIFIED:
+	}
+	return plain
+}
+
+func outcomeTint(o anyvipv1.Outcome_Enum) tint {
+	switch o {
+	case anyvipv1.Outcome_PASS:
+		return good
+	case anyvipv1.Outcome_FAIL, anyvipv1.Outcome_ERROR:
+		return bad
+	case anyvipv1.Outcome_UNKNOWN, anyvipv1.Outcome_DEGRADED:
+		return warn
+	case anyvipv1.Outcome_UNSPECIFIED:
+	}
+	return plain
+}
+
+func sessionTint(s *anyvipv1.Session) tint {
+	switch {
+	case s.GetState() == anyvipv1.SessionState_ESTABLISHED:
+		return good
+	case s.GetCause() == anyvipv1.SessionCause_NOT_WANTED:
+		return warn
+	}
+	return bad
+}

@@ -1,0 +1,201 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
+	"github.com/anyvip/anyvip/pkg/event"
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// statusOf is a Snapshot in the words of the protocol.
+func statusOf(s *status.Snapshot) *anyvipv1.Status {
+	out := &anyvipv1.Status{
+		Serial:    s.Serial,
+		At:        timeOf(s.At),
+		Node:      text(s.Node),
+		Version:   text(s.Version),
+		Started:   timeOf(s.Started),
+		Phase:     enum[anyvipv1.Phase_Enum](s.Phase),
+		Services:  each(s.Desired.Decisions, serviceOf),
+		Checks:    each(s.Checks, func(c status.Check) *anyvipv1.Check { return checkOf(c, s.Input.Checks[c.Name]) }),
+		Sessions:  each(s.Input.Peers, func(p policy.Peer) *anyvipv1.Session { return sessionOf(p, s.Input) }),
+		Addresses: addressesOf(s.Input.Addresses),
+		Events:    each(s.Events, eventOf),
+		Counters:  &anyvipv1.Counters{Decisions: s.Counters.Decisions},
+	}
+	if !s.Reload.At.IsZero() {
+		out.Reload = &anyvipv1.Reload{At: timeOf(s.Reload.At), Error: text(s.Reload.Error)}
+	}
+	return out
+}
+
+func serviceOf(d policy.Decision) *anyvipv1.Service {
+	return &anyvipv1.Service{
+		Name:        text(d.Service),
+		Disposition: enum[anyvipv1.Disposition_Enum](d.Disposition),
+		Level:       enum[anyvipv1.Level_Enum](d.Level),
+		Since:       timeOf(d.Since),
+		Reasons:     each(d.Reasons, reasonOf),
+		Addresses: each(d.Addresses, func(a policy.AddressDecision) *anyvipv1.ServiceAddress {
+			return &anyvipv1.ServiceAddress{Prefix: a.Prefix.String(), Wanted: a.Wanted,
+				SentTo: each(a.SentTo, text), Reasons: each(a.Reasons, reasonOf)}
+		}),
+	}
+}
+
+func reasonOf(r policy.Reason) *anyvipv1.Reason {
+	return &anyvipv1.Reason{
+		Code:    enum[anyvipv1.ReasonCode_Enum](r.Code),
+		Subject: text(r.Subject),
+		Detail:  text(r.Detail),
+		Since:   timeOf(r.Since),
+		Until:   timeOf(r.Until),
+	}
+}
+
+func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
+	v := p.Verdict
+	out := &anyvipv1.Check{
+		Name:        text(c.Name),
+		Kind:        text(c.Kind),
+		Target:      text(c.Target),
+		Scope:       enum[anyvipv1.Scope_Enum](p.Scope),
+		Outcome:     enum[anyvipv1.Outcome_Enum](v.Outcome),
+		Since:       timeOf(v.Since),
+		Class:       enum[anyvipv1.Class_Enum](v.Class),
+		Detail:      text(v.Detail),
+		ErrorSince:  timeOf(v.ErrorSince),
+		ErrorDetail: text(v.ErrorDetail),
+		Probes:      c.Probes,
+		Pending:     p.Pending,
+	}
+	if r := c.Last; !r.At.IsZero() {
+		out.Last = &anyvipv1.Result{
+			At:      timeOf(r.At),
+			Outcome: enum[anyvipv1.Outcome_Enum](r.Outcome),
+			Class:   enum[anyvipv1.Class_Enum](r.Class),
+			Detail:  text(r.Detail),
+			Latency: durationpb.New(r.Latency),
+		}
+	}
+	return out
+}
+
+func sessionOf(p policy.Peer, in policy.Input) *anyvipv1.Session {
+	s := in.Sessions[p.Name]
+	out := &anyvipv1.Session{
+		Peer:     text(p.Name),
+		Address:  addressText(s.Remote),
+		State:    enum[anyvipv1.SessionState_Enum](s.State),
+		Since:    timeOf(s.Since),
+		Cause:    enum[anyvipv1.SessionCause_Enum](s.Cause),
+		Detail:   text(s.Detail),
+		Flaps:    s.Flaps,
+		Local:    addressText(s.Local),
+		RemoteId: addressText(s.RemoteID),
+		Families: each(s.Families, func(f vip.Family) anyvipv1.Family_Enum {
+			return enum[anyvipv1.Family_Enum](f)
+		}),
+		SentPrefixes: uint32(len(in.Sent[p.Name])),
+	}
+	if s.HoldTime > 0 {
+		out.HoldTime = durationpb.New(s.HoldTime)
+	}
+	return out
+}
+
+func addressesOf(m map[netip.Addr]vip.Address) []*anyvipv1.Address {
+	out := make([]*anyvipv1.Address, 0, len(m))
+	for _, addr := range slices.SortedFunc(maps.Keys(m), netip.Addr.Compare) {
+		a := m[addr]
+		out = append(out, &anyvipv1.Address{
+			Address: addr.String(),
+			State:   enum[anyvipv1.AddressState_Enum](a.State),
+			Since:   timeOf(a.Since),
+			Ours:    a.Ours,
+			Link:    text(a.Link),
+			Lost:    each(a.Lost, timeOf),
+			Detail:  text(a.Detail),
+		})
+	}
+	return out
+}
+
+func eventOf(r event.Record) *anyvipv1.Event {
+	return &anyvipv1.Event{
+		Serial: r.Serial,
+		At:     timeOf(r.At),
+		Kind:   enum[anyvipv1.EventKind_Enum](r.Kind),
+		Name:   text(r.Name),
+		From:   text(r.From),
+		To:     text(r.To),
+		Reason: text(r.Reason),
+	}
+}
+
+// enum finds one of our words in a set of the protocol: the same word in
+// capitals. A word that the set lacks becomes UNSPECIFIED; a test over all
+// words sees to it that there is none.
+func enum[E interface {
+	~int32
+	protoreflect.Enum
+}](word fmt.Stringer) E {
+	var zero E
+	v := zero.Descriptor().Values().ByName(protoreflect.Name(capitals(word.String())))
+	if v == nil {
+		return zero
+	}
+	return E(v.Number())
+}
+
+// capitals writes not_sent as NOT_SENT, and RFC 4271's OpenSent as OPEN_SENT.
+func capitals(word string) string {
+	var b strings.Builder
+	for i, r := range word {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}
+
+func each[S, T any](in []S, f func(S) T) []T {
+	out := make([]T, len(in))
+	for i, v := range in {
+		out[i] = f(v)
+	}
+	return out
+}
+
+// timeOf leaves a zero time unset.
+func timeOf(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// text makes s fit to be sent: what a probe read may be no UTF-8, and one such
+// string would make the whole Status unsendable.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
+	"github.com/anyvip/anyvip/pkg/status"
+)
+
+const (
+	stopLimit  = time.Second // for open calls, once the server is asked to end
+	maxRequest = 64 << 10    // bytes; no request says anything yet
+	maxStreams = 16          // calls at a time on one connection
+)
+
+// Options are what a Server needs; all are required.
+type Options struct {
+	Socket    string // path, at most 107 bytes
+	Snapshots *status.Publisher
+	Log       *slog.Logger
+}
+
+// Server serves the API on a unix socket.
+type Server struct {
+	options Options
+	socket  *socket // nil unless listening
+}
+
+// NewServer makes a server that does nothing until Listen.
+func NewServer(o Options) *Server { return &Server{options: o} }
+
+// Listen takes the socket, so that a second agent fails before it touches the
+// network. The directory is made if it is missing. A socket that a dead agent
+// left behind is taken over; one that is in use, or a file that is no socket,
+// is an error. Who calls Listen calls Run or Close.
+func (s *Server) Listen() error {
+	k, err := listen(s.options.Socket)
+	if err != nil {
+		return fmt.Errorf("api: socket %s: %w", s.options.Socket, err)
+	}
+	s.socket = k
+	return nil
+}
+
+// Run answers until ctx ends, and then for at most a second more to bring open
+// calls to an end. It removes the socket. It is called once, after Listen.
+func (s *Server) Run(ctx context.Context) error {
+	if s.socket == nil {
+		panic("api: Run without Listen")
+	}
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true))
+	anyvipv1.RegisterControlServer(g, &control{snapshots: s.options.Snapshots, serving: ctx})
+	s.options.Log.Info("api listens", "socket", s.options.Socket)
+
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(s.socket) }()
+	var err error
+	select {
+	case err = <-served:
+		g.Stop()
+	case <-ctx.Done():
+		force := time.AfterFunc(stopLimit, g.Stop)
+		g.GracefulStop()
+		force.Stop()
+		err = <-served
+	}
+	if err != nil {
+		err = fmt.Errorf("api: serve %s: %w", s.options.Socket, err)
+	}
+	return errors.Join(err, s.Close())
+}
+
+// Close removes the socket of a Server that listens and is not run. It may be
+// called more than once.
+func (s *Server) Close() error {
+	if s.socket == nil {
+		return nil
+	}
+	err := s.socket.remove()
+	s.socket = nil
+	if err != nil {
+		return fmt.Errorf("api: remove socket %s: %w", s.options.Socket, err)
+	}
+	return nil
+}

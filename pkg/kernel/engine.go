@@ -1,0 +1,215 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// errStuck is why nothing is added while Options.Alive says no.
+var errStuck = errors.New("the agent is stuck; the VIP is set right once it runs again")
+
+const (
+	lookEvery  = 30 * time.Second       // without any hint: notifications can be lost, and sysctls send none
+	firstRetry = 10 * time.Millisecond  // after something could not be set right; doubles
+	lastRetry  = time.Second            // up to this
+	longRest   = 20 * time.Millisecond  // longest pause after a look
+	sameLoss   = 100 * time.Millisecond // one act: "ip addr flush" removes an address up to ten times in a row
+	maxRounds  = 3                      // looks and actions in one go; a fight with somebody continues after a rest
+	keptLosses = 5
+)
+
+// Options are what an Engine needs. All but Link are required.
+type Options struct {
+	StateDir string       // addresses.json is kept here; made if missing
+	Link     string       // where VIPs are added; default lo
+	Alive    func() bool  // asked before each address that is added: false while the agent is stuck
+	Report   func(Report) // called from Run's goroutine; must not block
+	Log      *slog.Logger
+}
+
+// Desired is everything the engine should bring about.
+type Desired struct {
+	Addresses []netip.Addr // VIPs that should be on this host
+}
+
+// Report is what the engine tells its owner: whole values, replaced not
+// merged, and never changed after they were handed over.
+type Report struct {
+	Addresses map[netip.Addr]vip.Address // every wanted VIP, and ours that are still to be removed
+	Links     []vip.Link                 // by index
+	Adds      uint64                     // times an address was added or put back since the start
+}
+
+// Engine keeps VIPs on this host.
+type Engine struct {
+	options Options
+	desired chan map[netip.Addr]bool // latest wins
+
+	// From here on owned by Run's goroutine.
+	host    host
+	ledger  ledger
+	started bool                       // the first desired set has come; before, leftovers are not judged
+	wanted  map[netip.Addr]bool        // latest desired set
+	owned   map[netip.Addr]string      // VIPs that we added, and the link; nil until the ledger was read
+	facts   map[netip.Addr]vip.Address // as last reported
+	lost    map[netip.Addr][]time.Time // of wanted VIPs
+	trouble map[netip.Addr]trouble     // why the latest attempt to change an address failed
+	links   []vip.Link                 // as last reported
+	adds    uint64
+	retries int    // in a row, since something new happened
+	failing string // the look or ledger error that was logged last
+}
+
+// trouble is why a VIP is not as it should be.
+type trouble struct {
+	state  vip.AddressState
+	detail string
+}
+
+// host is the border to the kernel.
+type host interface {
+	// look dumps addresses, and links too if hinted or never done before.
+	look(h hint) (scene, error)
+	// arpSettings reads the sysctls of a link.
+	arpSettings(link string) arpSettings
+	// do changes one address. It returns errExists for an add of what is there.
+	do(v verb, c change) error
+}
+
+// verb is what do does.
+type verb uint8
+
+const (
+	add    verb = iota // as a host address with the right attributes
+	mend               // set the attributes right, without a gap
+	remove             // take it away
+)
+
+var verbNames = [...]string{"add", "mend", "remove"}
+
+func (v verb) String() string { return verbNames[v] }
+
+// New prepares an engine. It touches nothing before Run.
+func New(o Options) *Engine {
+	if o.Link == "" {
+		o.Link = "lo"
+	}
+	return &Engine{
+		options: o,
+		desired: make(chan map[netip.Addr]bool, 1),
+		ledger:  ledger{path: filepath.Join(o.StateDir, "addresses.json")},
+		lost:    make(map[netip.Addr][]time.Time),
+	}
+}
+
+// Apply replaces the desired set. It does not block, and any goroutine may call
+// it, before Run as well. Nothing is removed before the first call: what an
+// earlier run left behind waits for it.
+func (e *Engine) Apply(d Desired) {
+	wanted := make(map[netip.Addr]bool, len(d.Addresses))
+	for _, ip := range d.Addresses {
+		wanted[ip.Unmap()] = true
+	}
+	for {
+		select {
+		case e.desired <- wanted:
+			return
+		default:
+		}
+		select { // make room: a set that nobody took is out of date
+		case <-e.desired:
+		default:
+		}
+	}
+}
+
+// Run keeps the host as desired until ctx ends. It leaves the addresses where
+// they are; who wants them gone applies an empty set and waits for the Report
+// without them. An error means that it could not start.
+func (e *Engine) Run(ctx context.Context) error {
+	k, err := openKernel()
+	if err != nil {
+		return fmt.Errorf("kernel: %w", err)
+	}
+	defer k.close()
+	e.ledger.life = k.life
+	w, err := openWatch(e.options.Log)
+	if err != nil {
+		return fmt.Errorf("kernel: %w", err)
+	}
+	var watching sync.WaitGroup
+	watching.Go(w.run)
+	defer watching.Wait()
+	defer w.close()
+	e.run(ctx, k, w.hints)
+	return nil
+}
+
+// run is Run over any host.
+func (e *Engine) run(ctx context.Context, h host, hints <-chan hint) {
+	e.host = h
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	for next, ok := hintLinks, true; ok; next, ok = e.wait(ctx, hints, timer.C) {
+		begin := time.Now()
+		settled := e.pass(next)
+		timer.Reset(e.nextLook(settled))
+		// A storm of notifications may take a third of one processor, no more.
+		pause(ctx, min(2*time.Since(begin), longRest))
+	}
+}
+
+// wait returns when there is a reason to look, and false when ctx ended.
+func (e *Engine) wait(ctx context.Context, hints <-chan hint, timer <-chan time.Time) (hint, bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return hintAddresses, false
+		case wanted := <-e.desired:
+			if e.want(wanted) {
+				return hintAddresses, true
+			}
+		case h := <-hints:
+			return h, true
+		case <-timer:
+			return hintLinks, true
+		}
+	}
+}
+
+// want takes over a desired set, and reports whether it is another one.
+func (e *Engine) want(wanted map[netip.Addr]bool) bool {
+	if e.started && maps.Equal(wanted, e.wanted) {
+		return false
+	}
+	e.wanted, e.started, e.retries = wanted, true, 0
+	maps.DeleteFunc(e.lost, func(ip netip.Addr, _ []time.Time) bool { return !wanted[ip] })
+	return true
+}
+
+// nextLook is how long to wait without a hint.
+func (e *Engine) nextLook(settled bool) time.Duration {
+	if settled {
+		e.retries = 0
+		return lookEvery
+	}
+	d := min(firstRetry<<min(e.retries, 10), lastRetry)
+	e.retries++
+	return d
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

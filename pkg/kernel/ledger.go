@@ -1,0 +1,162 @@
+package kernel
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// ledger is the file that says which addresses we added. An address is written
+// down before it is added, so that whatever a crash leaves behind is known to
+// be ours; what is not in the file is never removed.
+type ledger struct {
+	path string
+	life life
+	disk map[netip.Addr]string // what the file says: address and link
+}
+
+// life is how long an address can live at most. A ledger of another life says
+// nothing about this one.
+type life struct {
+	Boot  string `json:"boot_id"`                // this boot of the kernel
+	Netns string `json:"netns_cookie,omitempty"` // this network namespace; empty before Linux 5.14
+}
+
+const ledgerVersion = 1
+
+type ledgerFile struct {
+	Version int `json:"version"`
+	life
+	Addresses []ledgerEntry `json:"addresses"`
+}
+
+type ledgerEntry struct {
+	Address netip.Addr `json:"address"`
+	Link    string     `json:"link"`
+}
+
+// corruptError is a ledger that cannot be understood.
+type corruptError struct{ cause error }
+
+func (e corruptError) Error() string { return e.cause.Error() }
+
+// read takes over what the file says. No file, or one of another life, says
+// that nothing is ours.
+func (l *ledger) read() error {
+	raw, err := os.ReadFile(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.disk = map[netip.Addr]string{}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := parseLedger(raw)
+	if err != nil {
+		return corruptError{err}
+	}
+	l.disk = map[netip.Addr]string{}
+	if f.life != l.life {
+		return nil
+	}
+	for _, e := range f.Addresses {
+		l.disk[e.Address] = e.Link
+	}
+	return nil
+}
+
+func parseLedger(raw []byte) (f ledgerFile, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return f, err
+	}
+	if d.More() {
+		return f, errors.New("something follows the end")
+	}
+	if f.Version != ledgerVersion {
+		return f, fmt.Errorf("version is %d, not %d", f.Version, ledgerVersion)
+	}
+	if f.Boot == "" {
+		return f, errors.New("boot_id is missing")
+	}
+	for i, e := range f.Addresses {
+		if !e.Address.IsValid() || e.Link == "" {
+			return f, fmt.Errorf("addresses[%d] lacks its address or link", i)
+		}
+	}
+	return f, nil
+}
+
+// setAside renames a file that cannot be understood, so that it can be looked
+// at, and starts an empty ledger. It returns the new name.
+func (l *ledger) setAside() (string, error) {
+	aside := l.path + ".corrupt"
+	if err := os.Rename(l.path, aside); err != nil {
+		return "", err
+	}
+	l.disk = map[netip.Addr]string{}
+	return aside, nil
+}
+
+// write makes the file say owned, all of it or nothing, and returns once that
+// survives a crash. It does nothing when the file says so already.
+func (l *ledger) write(owned map[netip.Addr]string) error {
+	if maps.Equal(owned, l.disk) {
+		return nil
+	}
+	f := ledgerFile{Version: ledgerVersion, life: l.life, Addresses: []ledgerEntry{}}
+	for _, ip := range slices.SortedFunc(maps.Keys(owned), netip.Addr.Compare) {
+		f.Addresses = append(f.Addresses, ledgerEntry{ip, owned[ip]})
+	}
+	raw, err := json.MarshalIndent(f, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(l.path, append(raw, '\n')); err != nil {
+		return err
+	}
+	l.disk = maps.Clone(owned)
+	return nil
+}
+
+// replaceFile writes a new file beside path and renames it over path. The
+// directory is made if it is missing.
+func replaceFile(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	next := path + ".new"
+	if err := writeSynced(next, content); err != nil {
+		_ = os.Remove(next) // a full disk leaves a piece of it
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func writeSynced(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,154 @@
+package kernel
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// situation is everything that a plan is made from.
+type situation struct {
+	home   string                // the link that VIPs are added to
+	wanted map[netip.Addr]bool   // VIPs that should be on this host
+	owned  map[netip.Addr]string // VIPs that we added, and the link
+	seen   scene
+	arp    map[string]arpSettings // of every link that exposes a wanted VIP
+}
+
+// plan is what a situation leads to. Its lists are sorted by address.
+type plan struct {
+	facts  map[netip.Addr]vip.Address // without Since and Lost; wanted VIPs, and ours that are still here
+	add    []change                   // wanted and nowhere
+	mend   []change                   // ours, with wrong attributes
+	remove []change                   // ours, and not wanted or not allowed
+	forget []netip.Addr               // written down as ours, but not here and not to be added
+}
+
+// change is one VIP to act on.
+type change struct {
+	ip   netip.Addr
+	link link
+	now  address // as it is; the zero value when it is absent
+}
+
+// makePlan decides what to do about every wanted and every owned address.
+func makePlan(s situation) plan {
+	p := plan{facts: make(map[netip.Addr]vip.Address, len(s.wanted))}
+	at := s.seen.places(func(ip netip.Addr) bool { _, ours := s.owned[ip]; return ours || s.wanted[ip] })
+	segments := s.seen.segments()
+	for ip := range s.wanted {
+		if problem := s.arpProblem(segments, ip); problem != "" {
+			p.refuse(s, ip, at[ip], problem)
+		} else {
+			p.want(s, ip, at[ip])
+		}
+	}
+	for ip := range s.owned {
+		if !s.wanted[ip] {
+			p.unwant(s, ip, at[ip])
+		}
+	}
+	for _, list := range [][]change{p.add, p.mend, p.remove} {
+		slices.SortFunc(list, func(a, b change) int { return a.ip.Compare(b.ip) })
+	}
+	slices.SortFunc(p.forget, netip.Addr.Compare)
+	return p
+}
+
+// arpProblem finds a link that would speak ARP for ip against the rules.
+func (s situation) arpProblem(segments []segment, ip netip.Addr) string {
+	for _, g := range segments {
+		if g.exposes(ip) {
+			if problem := g.problem(ip, s.arp[g.link.name]); problem != "" {
+				return problem
+			}
+		}
+	}
+	return ""
+}
+
+// refuse decides about a VIP that a link would speak ARP for. One of ours that
+// came to be so (the link got a new address, a sysctl changed) goes at once:
+// neighbours need no route to reach it, so a withdrawn route would not stop
+// the traffic, and every other node with the VIP answers them as well.
+func (p *plan) refuse(s situation, ip netip.Addr, at []place, problem string) {
+	fact := vip.Address{Addr: ip, State: vip.AddressRefused, Detail: problem}
+	_, noted := s.owned[ip]
+	if ours, isOurs := s.ours(ip, at); isOurs {
+		fact.Ours, fact.Link = true, ours.link.name
+		p.remove = append(p.remove, change{ip, ours.link, ours.address})
+	} else if noted {
+		p.forget = append(p.forget, ip)
+	}
+	p.facts[ip] = fact
+}
+
+// want decides about a VIP that should be here.
+func (p *plan) want(s situation, ip netip.Addr, at []place) {
+	if len(at) == 0 {
+		p.absent(s, ip)
+		return
+	}
+	best, state, detail := bestOf(at)
+	_, noted := s.owned[ip]
+	ours, isOurs := s.ours(ip, at)
+	if isOurs {
+		if st, d := ours.usable(); st == state {
+			best, detail = ours, d
+		}
+		if !ours.address.right() {
+			p.mend = append(p.mend, change{ip, ours.link, ours.address})
+		}
+	} else if noted {
+		p.forget = append(p.forget, ip) // someone put their own in place of ours
+	}
+	p.facts[ip] = vip.Address{Addr: ip, State: state, Ours: isOurs, Link: best.link.name, Detail: detail}
+}
+
+func (p *plan) absent(s situation, ip netip.Addr) {
+	fact := vip.Address{Addr: ip, State: vip.AddressAbsent, Detail: "it is not on this host; adding it"}
+	if home, ok := s.seen.link(s.home); ok {
+		p.add = append(p.add, change{ip: ip, link: home})
+	} else {
+		fact.Detail = "this host has no link " + s.home + " to add it to"
+	}
+	p.facts[ip] = fact
+}
+
+// unwant decides about a VIP that is written down as ours and not wanted.
+func (p *plan) unwant(s situation, ip netip.Addr, at []place) {
+	ours, isOurs := s.ours(ip, at)
+	if !isOurs {
+		p.forget = append(p.forget, ip)
+		return
+	}
+	state, _ := ours.usable()
+	p.facts[ip] = vip.Address{Addr: ip, State: state, Ours: true, Link: ours.link.name, Detail: "it is no longer wanted; removing it"}
+	p.remove = append(p.remove, change{ip, ours.link, ours.address})
+}
+
+// ours finds the place of a VIP that we added: a host address, on the link
+// that we wrote down.
+func (s situation) ours(ip netip.Addr, at []place) (place, bool) {
+	name, noted := s.owned[ip]
+	if !noted {
+		return place{}, false
+	}
+	i := slices.IndexFunc(at, func(p place) bool { return p.link.name == name && p.address.prefix.IsSingleIP() })
+	if i < 0 {
+		return place{}, false
+	}
+	return at[i], true
+}
+
+// bestOf finds the place where an address works best; at is not empty.
+func bestOf(at []place) (best place, state vip.AddressState, detail string) {
+	for _, p := range at {
+		// In order of worth: absent, tentative, present.
+		if s, d := p.usable(); s > state {
+			best, state, detail = p, s, d
+		}
+	}
+	return best, state, detail
+}

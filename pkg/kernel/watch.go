@@ -1,0 +1,102 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// hint says what may have changed. A hint never says how: the Engine looks.
+type hint uint8
+
+const (
+	hintAddresses hint = iota // addresses
+	hintLinks                 // addresses and links
+)
+
+// receiveBuffer takes a burst of some thousand notifications. An overflow does
+// no harm beyond a dump of everything.
+const receiveBuffer = 1 << 20
+
+// watch turns the kernel's notifications into hints.
+type watch struct {
+	socket  *nl.NetlinkSocket
+	closing chan struct{}
+	hints   chan hint // of one: what was not taken yet is merged
+	log     *slog.Logger
+}
+
+// afterError keeps an error that persists from spinning.
+const afterError = 100 * time.Millisecond
+
+// openWatch subscribes. Whatever changes from here on is hinted at, so the
+// first look comes after it.
+func openWatch(log *slog.Logger) (*watch, error) {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to address and link notifications: %w", err)
+	}
+	w := &watch{socket: s, closing: make(chan struct{}), hints: make(chan hint, 1), log: log}
+	// Only CAP_NET_ADMIN of the initial user namespace may exceed rmem_max.
+	if w.setBuffer(receiveBuffer, true) != nil {
+		_ = w.setBuffer(receiveBuffer, false) // what the kernel gives is enough to work
+	}
+	return w, nil
+}
+
+func (w *watch) setBuffer(bytes int, force bool) error {
+	return w.socket.SetReceiveBufferSize(bytes, force)
+}
+
+// run receives until close.
+func (w *watch) run() {
+	for {
+		messages, from, err := w.socket.Receive()
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			w.log.Debug("kernel dropped notifications, looking at everything")
+			w.tell(hintLinks)
+		case err != nil:
+			select {
+			case <-w.closing:
+				return
+			case <-time.After(afterError):
+				w.log.Warn("notification not received, looking at everything", "error", err)
+				w.tell(hintLinks)
+			}
+		case from.Pid == nl.PidKernel: // not some process that pretends
+			for _, m := range messages {
+				w.tell(hintOf(m.Header.Type))
+			}
+		}
+	}
+}
+
+// hintOf is the hint in a message. Every type that is not about addresses
+// alone makes us look at everything.
+func hintOf(messageType uint16) hint {
+	if messageType == unix.RTM_NEWADDR || messageType == unix.RTM_DELADDR {
+		return hintAddresses
+	}
+	return hintLinks
+}
+
+// tell merges h into what waits. It never blocks: run is the only sender.
+func (w *watch) tell(h hint) {
+	select {
+	case waiting := <-w.hints:
+		h = max(h, waiting)
+	default:
+	}
+	w.hints <- h
+}
+
+// close ends run.
+func (w *watch) close() {
+	close(w.closing)
+	w.socket.Close()
+}
