@@ -11,9 +11,9 @@ import (
 
 // apply hands the decision to every receiver, as whole sets.
 func (l *loop) apply() {
-	l.receivers.checks(l.desiredProbes())
-	l.receivers.kernel(kernel.Desired{Addresses: l.desired.Addresses})
-	l.receivers.bgp(l.desiredBGP())
+	l.out.checks(l.desiredProbes())
+	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses})
+	l.out.bgp(l.desiredBGP())
 }
 
 func (l *loop) desiredProbes() []checks.Probe {

@@ -50,7 +50,7 @@ func TestLogQueueNeverWaitsAndCountsWhatItDrops(t *testing.T) {
 }
 
 func TestLogQueueCloseIsBoundedWhenTheSinkHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
 		sink := &blockingSink{open: make(chan struct{})}
 		q := NewLogQueue(sink)
 		q.Start()

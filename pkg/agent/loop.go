@@ -34,7 +34,7 @@ type receivers struct {
 
 // loop owns all state. Only run's goroutine touches anything but beat.
 type loop struct {
-	receivers
+	out       receivers
 	mail      *mailbox
 	snapshots *status.Publisher
 	log       *slog.Logger
@@ -60,7 +60,7 @@ type check struct {
 }
 
 func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
-	return &loop{receivers: r, mail: m, snapshots: s, log: log, config: c,
+	return &loop{out: r, mail: m, snapshots: s, log: log, config: c,
 		checks: map[string]*check{}, ring: event.NewRing(eventsKept), snapshot: status.Snapshot{Version: version}}
 }
 

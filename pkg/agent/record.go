@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -17,7 +18,6 @@ import (
 func (l *loop) record(r event.Record) {
 	r.At = l.at
 	l.ring.Add(r)
-	level := slog.LevelInfo
 	attrs := []slog.Attr{slog.String(logKeys[r.Kind], r.Name)}
 	if r.From != "" {
 		attrs = append(attrs, slog.String("from", r.From))
@@ -26,7 +26,7 @@ func (l *loop) record(r event.Record) {
 	if r.Reason != "" {
 		attrs = append(attrs, slog.String("reason", r.Reason))
 	}
-	l.log.LogAttrs(nil, level, r.Kind.String()+" changed", attrs...)
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, r.Kind.String()+" changed", attrs...)
 }
 
 // logKeys are the attributes under which a record's name is logged.

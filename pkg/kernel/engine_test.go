@@ -284,7 +284,7 @@ func TestLossesAreCountedPerAct(t *testing.T) {
 func TestWhatSomebodyAddedFirstIsTheirs(t *testing.T) {
 	h := newFakeHost()
 	bubble(t, h, func(t *testing.T, a *agent) {
-		h.before = func(v verb, ip netip.Addr) { h.on = append(h.on, ip) }
+		h.before = func(_ verb, ip netip.Addr) { h.on = append(h.on, ip) }
 		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
 		if f := a.fact(v4); f.State != vip.AddressPresent || f.Ours {
 			t.Errorf("fact: %+v", f)

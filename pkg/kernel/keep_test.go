@@ -258,7 +258,7 @@ func TestWrongAttributesAreSetRightWithoutAGap(t *testing.T) {
 	}
 	close(done)
 	for u := range updates {
-		if u.Type == unix.RTM_DELROUTE && u.Route.Table == unix.RT_TABLE_LOCAL {
+		if u.Type == unix.RTM_DELROUTE && u.Table == unix.RT_TABLE_LOCAL {
 			if one, _ := u.Dst.Mask.Size(); one == 32 && u.Dst.IP.Equal(net.IP(v4.AsSlice())) {
 				t.Errorf("the local route went away in between: %v", u.Route)
 			}

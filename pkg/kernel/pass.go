@@ -192,12 +192,12 @@ func (e *Engine) act(v verb, c change, before trouble) error {
 // noteLosses records wanted VIPs that were present and are gone, and reports
 // whether there were any.
 func (e *Engine) noteLosses(p plan) bool {
-	now, any := time.Now(), false
+	now, found := time.Now(), false
 	for ip, fact := range p.facts {
 		if !e.wanted[ip] || fact.State != vip.AddressAbsent || e.facts[ip].State != vip.AddressPresent {
 			continue
 		}
-		any = true
+		found = true
 		e.retries = 0
 		e.options.Log.Warn("address was taken away", "vip", ip, "link", e.facts[ip].Link)
 		lost := e.lost[ip]
@@ -207,7 +207,7 @@ func (e *Engine) noteLosses(p plan) bool {
 		lost = append(lost[:len(lost):len(lost)], now) // reports share the old array
 		e.lost[ip] = lost[max(0, len(lost)-keptLosses):]
 	}
-	return any
+	return found
 }
 
 // publish reports the facts of a plan if any differs from what was reported.

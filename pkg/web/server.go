@@ -78,7 +78,7 @@ func (s *Server) Run(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	if err := server.Shutdown(limit); err != nil {
-		server.Close()
+		_ = server.Close() // what is still open is cut off
 	}
 	<-ended
 	return nil
@@ -119,7 +119,7 @@ func answer(w http.ResponseWriter, err error, good string) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		good = err.Error()
 	}
-	fmt.Fprintln(w, good)
+	_, _ = fmt.Fprintln(w, good) // a client that left is no news
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {
