@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -134,6 +135,11 @@ func (s *story) serviceDies() error {
 	}
 	s.seen("s2", "agent withdrew %s after the kill (check every 1 s, at 200 ms once it failed, 2 failures)", ms(wire.Time.Sub(killed)))
 	s.seen("ToR", "out of the kernel %s later: %s", ms(fib.Time.Sub(wire.Time)), list(fib.Route.Addrs()))
+	why, err := s.why("s2")
+	if err != nil {
+		return err
+	}
+	s.seen("s2", "anyvip status says why: %s", why)
 	if err := s.settle(); err != nil {
 		return err
 	}
@@ -254,6 +260,29 @@ func (s *story) update(since time.Time, link, what string, limit time.Duration, 
 		return e.Kind == watch.Wire && !e.Time.Before(since) && e.Message.Interface == link &&
 			e.Message.Src.Addr().As4()[3] == 2 && match(e.Message) // servers are .2 of their link
 	})
+}
+
+// why is what an agent says of its service: disposition and root cause.
+func (s *story) why(node string) (string, error) {
+	out, err := s.lab.Command(s.ctx, node, "anyvip", "status", "-o", "json").Output()
+	if err != nil {
+		return "", err
+	}
+	var status struct {
+		Services []struct {
+			Disposition string
+			Reasons     []struct{ Code, Subject, Detail string }
+		}
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return "", fmt.Errorf("read the status of %s: %w", node, err)
+	}
+	if len(status.Services) != 1 || len(status.Services[0].Reasons) == 0 {
+		return "", fmt.Errorf("the status of %s has no service with a reason", node)
+	}
+	service := status.Services[0]
+	r := service.Reasons[0]
+	return strings.ToLower(fmt.Sprintf("%s, %s %s: ", service.Disposition, r.Code, r.Subject)) + r.Detail, nil
 }
 
 // settle lets the load run on, so that late failures are counted too.
