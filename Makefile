@@ -8,6 +8,12 @@ LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTSUM := gotest.tools/gotestsum@v1.13.0
 export CGO_ENABLED := 0
 
+# Counts the packages that go build -v names, and shows everything else.
+PROGRESS = /^build failed$$/ { bad = 1; next } \
+	/^[^ :]+$$/ { n++; if (tty) printf "\r%d packages compiled", n; else if (n % 50 == 0) print n " packages compiled"; fflush(); next } \
+	{ print; fflush() } \
+	END { if (tty && n) print ""; exit bad }
+
 .DEFAULT_GOAL := help
 .PHONY: help build demo test check lint bench fuzz generate peers clean
 
@@ -15,9 +21,9 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/anyvip and bin/anyvip-lab
-	@echo "building bin/anyvip and bin/anyvip-lab (the first time loads and compiles the libraries: one to three minutes)"
-	@$(GO) mod download
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/anyvip ./cmd/anyvip-lab
+	@echo "building bin/anyvip and bin/anyvip-lab; the first time, some 300 packages are loaded and compiled"
+	@{ $(GO) build -v -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/anyvip ./cmd/anyvip-lab 2>&1 || echo "build failed"; } | \
+	awk -v tty="$$(test -t 1 && echo 1)" '$(PROGRESS)'
 
 demo: build ## the story, told while it happens, root or not; under 45 s
 	@bin/anyvip-lab demo

@@ -6,7 +6,6 @@ import (
 	"syscall"
 
 	"github.com/osrg/gobgp/v4/api"
-	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -52,46 +51,6 @@ func silentDetail(p bgp.Peer) string {
 	return s + ", or a password that the peer wants"
 }
 
-// notificationFailure says what a NOTIFICATION that we sent or received means
-// (RFC 4271, section 4.5; Cease: RFC 4486, RFC 9003).
-func notificationFailure(sent bool, code, subcode uint8, text string, p bgp.Peer) failure {
-	name := packet.NewNotificationErrorCode(code, subcode).String()
-	who := "the peer sent"
-	if sent {
-		who = "we sent"
-	}
-	detail := fmt.Sprintf("%s NOTIFICATION %d/%d (%s)", who, code, subcode, name)
-	if text != "" {
-		detail += fmt.Sprintf(": %q", text)
-	}
-	f := failure{vip.CauseNotification, detail}
-	switch code {
-	case packet.BGP_ERROR_HOLD_TIMER_EXPIRED:
-		f.cause = vip.CauseHoldExpired
-		f.detail = fmt.Sprintf("hold timer expired: heard nothing from the peer for the hold time (configured: %s)", p.HoldTime)
-		if !sent {
-			f.detail = "the peer's hold timer expired: it heard nothing from us"
-		}
-	case packet.BGP_ERROR_OPEN_MESSAGE_ERROR:
-		switch subcode {
-		case packet.BGP_ERROR_SUB_BAD_PEER_AS:
-			f.cause = vip.CauseWrongAS
-			f.detail = fmt.Sprintf("the peer says another AS than %d: correct asn here, or the AS there", p.ASN)
-			if !sent {
-				f.detail = "the peer expects another AS from us (NOTIFICATION 2/2): correct asn here, or the neighbour's AS there"
-			}
-		case packet.BGP_ERROR_SUB_BAD_BGP_IDENTIFIER:
-			f.cause = vip.CauseWrongID
-			f.detail += ": two speakers have the same router_id, or it is 0.0.0.0"
-		}
-	case packet.BGP_ERROR_CEASE:
-		if !sent {
-			f.cause = vip.CausePeerClosed
-		}
-	}
-	return f
-}
-
 // downFailure says what GoBGP's reason for going Idle means, where no log
 // message has said more.
 func downFailure(reason api.PeerState_DisconnectReason, was vip.SessionState, p *peer) (failure, bool) {
@@ -126,12 +85,4 @@ func silence(p *peer) failure {
 func lastPart(text string) string {
 	parts := strings.Split(text, ": ")
 	return parts[len(parts)-1]
-}
-
-// asText is a NOTIFICATION's shutdown communication (RFC 9003), if it has one.
-func asText(data []byte) string {
-	if len(data) < 2 || int(data[0]) > len(data)-1 {
-		return ""
-	}
-	return strings.ToValidUTF8(string(data[1:1+int(data[0])]), "?")
 }

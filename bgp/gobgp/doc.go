@@ -5,10 +5,10 @@
 // a loss, closing with a text, saying why a session is not up. It decides
 // nothing about routes; its export policy lets nothing out but host routes
 // within the allowed prefixes that this process announced, and its import policy
-// lets nothing in. What a peer sends still takes memory in GoBGP's Adj-RIB-In
-// (about 0.6 KiB a route): GoBGP's only answer to a limit is to end the session,
-// which would be worse, so a ToR should send its servers no more than a default
-// route.
+// lets nothing in. What a peer sends still takes memory in GoBGP's Adj-RIB-In,
+// about 0.5 KiB a route: GoBGP's only answer to a prefix limit is to end the
+// session for good, which would be worse, so a ToR should send its servers no
+// more than a default route.
 //
 // Goroutines: Run's own, which owns all state; the methods of the border hand it
 // their work and wait. GoBGP's goroutines leave signals in a mailbox and never

@@ -23,8 +23,8 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 	if err := s.needPrepends(add); err != nil {
 		return err
 	}
-	defer func() { s.batch = batch{end: time.Now(), withdraws: len(remove) > 0} }()
 	if len(remove) > 0 {
+		defer func() { s.withdrew = time.Now() }()
 		paths := make([]*apiutil.Path, len(remove))
 		for i, p := range remove {
 			path, err := newPath(vip.Announcement{Prefix: p})
@@ -42,6 +42,7 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 		}
 	}
 	if len(add) > 0 {
+		defer func() { s.announcedAt = time.Now() }()
 		paths := make([]*apiutil.Path, len(add))
 		for i, a := range add {
 			path, err := newPath(a)

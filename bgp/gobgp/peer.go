@@ -27,6 +27,7 @@ type peer struct {
 	waiting time.Time // since when TCP is up and the peer's OPEN is missing; zero: it is not
 
 	failure     failure            // of the latest attempt, or what ended the session
+	failed      time.Time          // when it was seen last
 	verdict     failure            // what the peer said when it was asked, while it refuses our OPEN
 	asking      context.CancelFunc // being asked, in GoBGP's place; nil: not
 	diagnosable time.Time          // not before
@@ -102,7 +103,7 @@ func (s *Speaker) close(p *peer) {
 	if err := s.server.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: p.want.Address.String()}); err != nil {
 		s.log.Warn("cannot close bgp session", "peer", p.want.Name, "error", err)
 	}
-	*p = peer{want: p.want, session: p.session, opened: p.opened, failure: p.failure, verdict: p.verdict, diagnosable: p.diagnosable}
+	*p = peer{want: p.want, session: p.session, opened: p.opened, failure: p.failure, failed: p.failed, verdict: p.verdict, diagnosable: p.diagnosable}
 	if p.session.State != vip.Idle {
 		p.session = vip.Session{Peer: p.want.Name, Remote: p.want.Address, Since: time.Now(), Cause: p.session.Cause, Detail: p.session.Detail}
 	}

@@ -32,17 +32,18 @@ type Speaker struct {
 	up      atomic.Int64 // sessions that are Established
 
 	// The rest belongs to Run's goroutine.
-	notify     func(bgp.Event)
-	server     *server.BgpServer // nil: not started
-	unwatch    context.CancelFunc
-	generation uint64
-	shared     shared // what the server was started with
-	listenErr  error  // why it does not listen although a peer is passive
-	policy     policy // what it was given last
-	peers      map[string]*peer
-	announced  map[netip.Prefix]vip.Announcement
-	batch      batch
-	diagnoses  sync.WaitGroup
+	notify      func(bgp.Event)
+	server      *server.BgpServer // nil: not started
+	unwatch     context.CancelFunc
+	generation  uint64
+	shared      shared           // what the server was started with
+	listenErr   error            // why it does not listen although a peer is passive
+	policy      policy           // what it was given last
+	peers       map[string]*peer // by name
+	announced   map[netip.Prefix]vip.Announcement
+	announcedAt time.Time // when the latest batch that announced ended
+	withdrew    time.Time // when the latest batch that withdrew ended
+	diagnoses   sync.WaitGroup
 }
 
 // New makes a speaker that does nothing until Run. What GoBGP logs goes to log
@@ -127,6 +128,7 @@ func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
 		if p == nil {
 			p = newPeer(w)
 			s.peers[w.Name] = p
+			s.tell(p) // in place of one of the same name that was closed
 		}
 		p.want = w
 	}

@@ -54,7 +54,9 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 		s.setState(p, vip.OpenSent, sig.at)
 	case tcpLost:
 		p.waiting = time.Time{}
-		s.fail(p, failure{vip.CausePeerClosed, "the peer closes the connection before it says OPEN: it has no session configured for this address, or is starting"})
+		if !p.toldWhy(sig.at) {
+			s.fail(p, failure{vip.CausePeerClosed, "the peer closes the connection before it says OPEN: it has no session configured for this address, or is starting"})
+		}
 		s.setState(p, vip.Active, sig.at)
 		s.diagnose(ctx, p)
 	case notificationSent:
@@ -99,7 +101,7 @@ func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
 			return
 		}
 		if f, ok := downFailure(sig.reason, was, p); ok {
-			p.failure = f
+			p.failure, p.failed = f, sig.at
 		}
 		if refused := was == vip.OpenConfirm && sig.reason == api.PeerState_DISCONNECT_REASON_INVALID_MSG; refused && !p.want.Passive {
 			s.refused(ctx, p)
@@ -144,30 +146,24 @@ func (s *Speaker) established(p *peer, sig signal) {
 	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
 		s.log.Warn("cannot let ipv4 out to an ipv6 session", "peer", p.want.Name, "error", err)
 	}
-	if s.batch.end.After(sig.at) {
-		s.makeSure(p)
-	}
+	s.makeSure(p, sig.at)
 	s.tell(p)
-}
-
-// batch is the latest change of routes.
-type batch struct {
-	end       time.Time
-	withdraws bool
 }
 
 // makeSure mends what GoBGP v4.8.0 may have missed: it sends a new session its
 // routes just before it counts the peer as Established, and a change of routes
 // between the two reaches neither. All routes go out again, or, since that mends
-// no missing withdraw, the session starts again.
-func (s *Speaker) makeSure(p *peer) {
-	if s.batch.withdraws {
+// no missing withdraw, the session starts again. Both are rare: since is only
+// the time that the event took to reach us, about 0.1 ms.
+func (s *Speaker) makeSure(p *peer, since time.Time) {
+	switch {
+	case s.withdrew.After(since):
 		s.log.Info("a withdraw may have been lost at the session's start; starting it again", "peer", p.want.Name)
 		p.reopen = time.Now()
-		return
-	}
-	if err := s.softReset(p); err != nil {
-		s.log.Warn("cannot make sure of what was sent", "peer", p.want.Name, "error", err)
+	case s.announcedAt.After(since):
+		if err := s.softReset(p); err != nil {
+			s.log.Warn("cannot make sure of what was sent", "peer", p.want.Name, "error", err)
+		}
 	}
 }
 
@@ -179,6 +175,7 @@ func (s *Speaker) setState(p *peer, state vip.SessionState, at time.Time) {
 
 // fail notes why the session is not up, and tells it unless it still is.
 func (s *Speaker) fail(p *peer, f failure) {
+	p.failed = time.Now()
 	if p.failure == f {
 		return
 	}
@@ -187,6 +184,17 @@ func (s *Speaker) fail(p *peer, f failure) {
 		p.session.Cause, p.session.Detail = f.cause, f.detail
 		s.tell(p)
 	}
+}
+
+// toldWhy says whether the peer lately failed for a reason that its closing a
+// new connection unheard, which is what follows, must not hide.
+func (p *peer) toldWhy(now time.Time) bool {
+	switch p.failure.cause {
+	case vip.CauseNone, vip.CauseNotWanted, vip.CauseRefused, vip.CauseUnreachable, vip.CauseSilent, vip.CauseLocal:
+		return false
+	case vip.CauseNoOpen, vip.CauseWrongAS, vip.CauseWrongID, vip.CauseNotification, vip.CauseHoldExpired, vip.CausePeerClosed:
+	}
+	return now.Sub(p.failed) < askLimit
 }
 
 // tick does what is due and says when to come again.

@@ -39,7 +39,7 @@ func checkConfig(w io.Writer, file string) error {
 	}
 	var invalid *config.Invalid
 	if errors.As(err, &invalid) {
-		return fmt.Errorf("%d problems\n%w", len(invalid.Problems), err)
+		return fmt.Errorf("%s\n%w", count(len(invalid.Problems), "problem"), err)
 	}
 	if err != nil {
 		return err

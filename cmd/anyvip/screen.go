@@ -12,7 +12,7 @@ type screen struct {
 	io.Writer
 	terminal bool
 	colour   bool
-	width    int // lines are cut to it; 0: never
+	width    int // lines are broken to fit it; 0: never
 }
 
 // newScreen looks at what w is. Colour needs a terminal, and no NO_COLOR

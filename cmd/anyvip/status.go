@@ -52,7 +52,7 @@ change no verdict are no change.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
+			defer func() { _ = client.Close() }() // all was said
 			out := newScreen(cmd.OutOrStdout())
 			if watch {
 				return watchStatus(cmd.Context(), client, out, form)

@@ -14,7 +14,7 @@ import (
 const eventsShown = 20
 
 // renderTables is a Status for people: what is, since when, and why. wide shows
-// every column and cuts nothing.
+// every column and every reason, each row in one line.
 func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) string {
 	v := view{clock: clock{now}, wide: wide, peers: len(s.GetSessions())}
 	if wide {
@@ -61,11 +61,13 @@ func (v view) services(services []*anyvipv1.Service) *table {
 	for _, s := range services {
 		for _, a := range s.GetAddresses() {
 			sent := cell{strings.Join(a.GetSentTo(), ","), plain}
-			if a.GetWanted() && len(a.GetSentTo()) < v.peers {
-				sent.tint = warn
-			}
-			if sent.text == "" {
+			switch n := len(a.GetSentTo()); {
+			case n == 0 && a.GetWanted():
+				sent = cell{"nobody", bad}
+			case n == 0:
 				sent.text = "nobody"
+			case n < v.peers:
+				sent.tint = warn
 			}
 			addr, _, _ := strings.Cut(a.GetPrefix(), "/")
 			t.add(cell{s.GetName(), plain}, cell{addr, plain}, cell{word(s.GetDisposition()), dispositionTint(s.GetDisposition())},
@@ -137,17 +139,13 @@ func (v view) lastLatency(c *anyvipv1.Check) string {
 }
 
 func (v view) sessions(sessions []*anyvipv1.Session) *table {
-	heads := []string{"PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT"}
+	heads := []string{"PEER", "ADDRESS", "STATE", "FOR", "SENT"}
 	if v.wide {
 		heads = append(heads, "FLAPS", "LOCAL", "ROUTER ID", "HOLD", "FAMILIES")
 	}
 	t := newTable(append(heads, "WHY")...)
 	for _, s := range sessions {
-		asn := ""
-		if s.GetAsn() != 0 {
-			asn = strconv.FormatUint(uint64(s.GetAsn()), 10)
-		}
-		row := []cell{{s.GetPeer(), plain}, {s.GetAddress(), plain}, {asn, plain}, {stateWord(s.GetState()), sessionTint(s)},
+		row := []cell{{s.GetPeer(), plain}, {s.GetAddress(), plain}, {stateWord(s.GetState()), sessionTint(s)},
 			{v.age(s.GetSince()), plain}, {strconv.FormatUint(uint64(s.GetSentPrefixes()), 10), plain}}
 		if v.wide {
 			row = append(row, cell{strconv.FormatUint(s.GetFlaps(), 10), plain}, cell{s.GetLocal(), plain},
@@ -178,7 +176,7 @@ func sessionWhy(s *anyvipv1.Session) string {
 	if s.GetCause() == anyvipv1.SessionCause_NONE || s.GetCause() == anyvipv1.SessionCause_UNSPECIFIED {
 		return s.GetDetail()
 	}
-	cause := strings.ReplaceAll(word(s.GetCause()), "_", " ")
+	cause := strings.NewReplacer("_as", " AS", "_id", " ID", "_", " ").Replace(word(s.GetCause()))
 	if s.GetDetail() == "" {
 		return cause
 	}

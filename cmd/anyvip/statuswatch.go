@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,12 +29,18 @@ func watchStatus(ctx context.Context, client *api.Client, out screen, form strin
 	if out.terminal && form != formJSON {
 		return redraw(ctx, client, out, form)
 	}
+	return printChanges(client.Watch(ctx), out, form)
+}
+
+// printChanges prints each state that differs from the one before.
+func printChanges(states iter.Seq2[*anyvipv1.Status, error], out screen, form string) error {
 	var before *anyvipv1.Status
-	for s, err := range client.Watch(ctx) {
+	for s, err := range states {
 		if err != nil {
 			return err
 		}
-		if before != nil && proto.Equal(before, essence(s)) {
+		now := essence(s)
+		if before != nil && proto.Equal(before, now) {
 			continue
 		}
 		text, err := renderChange(s, form, out, before == nil)
@@ -43,7 +50,7 @@ func watchStatus(ctx context.Context, client *api.Client, out screen, form strin
 		if _, err := io.WriteString(out, text); err != nil {
 			return err
 		}
-		before = essence(s)
+		before = now
 	}
 	return nil
 }

@@ -27,9 +27,12 @@ type cell struct {
 	tint tint
 }
 
-// table is rows of equal length; the first is the head. Columns are aligned
-// and two spaces apart. The last column is cut to the width of the screen.
+// table is rows of equal length; the first is the head. Columns are aligned.
+// On a screen with a width the last column continues on further lines.
 type table struct{ rows [][]cell }
+
+// gap is how many spaces columns are apart.
+const gap = 2
 
 // newTable starts a table with its head.
 func newTable(heads ...string) *table {
@@ -55,7 +58,7 @@ func (t *table) add(cells ...cell) {
 	t.rows = append(t.rows, cells)
 }
 
-// String is the table for a screen.
+// render is the table for a screen.
 func (t *table) render(s screen) string {
 	widths := make([]int, len(t.rows[0]))
 	for _, row := range t.rows {
@@ -65,19 +68,16 @@ func (t *table) render(s screen) string {
 	}
 	var b strings.Builder
 	for _, row := range t.rows {
+		last := len(row) - 1
 		column := 0
-		for i, c := range row {
-			last := i == len(row)-1
-			text := c.text
-			if last && s.width > 0 {
-				text = cut(text, s.width-column)
+		for i, c := range row[:last] {
+			b.WriteString(tinted(c.text, c.tint, s.colour))
+			if !allEmpty(row[i+1:]) {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+gap))
 			}
-			b.WriteString(tinted(text, c.tint, s.colour))
-			if !last && !allEmpty(row[i+1:]) {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2))
-			}
-			column += widths[i] + 2
+			column += widths[i] + gap
 		}
+		b.WriteString(tinted(hang(row[last].text, column, s.width), row[last].tint, s.colour))
 		b.WriteByte('\n')
 	}
 	return b.String()
@@ -99,15 +99,31 @@ func tinted(text string, t tint, colour bool) string {
 	return tintCodes[t] + text + tintEnd
 }
 
-// cut shortens text to width, but not to nothing: a screen too narrow for a
-// table has to wrap it.
-func cut(text string, width int) string {
+// hang breaks text between words, so that it fits between column and width.
+// Without a width, or with one that leaves no room, it stays one line.
+func hang(text string, column, width int) string {
 	const least = 20
-	r := []rune(text)
-	if width < least || len(r) <= width {
+	room := width - column
+	if room < least {
 		return text
 	}
-	return string(r[:width-1]) + "…"
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case used+1+n > room:
+			b.WriteString("\n" + strings.Repeat(" ", column))
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return b.String()
 }
 
 // printable takes the sting out of control sequences.

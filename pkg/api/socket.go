@@ -56,6 +56,9 @@ func listen(path string) (k *socket, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.Chmod(path, socketMode); err != nil { // what the umask took away
+		return nil, errors.Join(err, l.Close(), os.Remove(path))
+	}
 	file, err := os.Lstat(path)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -63,8 +66,8 @@ func listen(path string) (k *socket, err error) {
 	return &socket{UnixListener: l, path: path, file: file, lock: lock}, nil
 }
 
-// bind listens on path with the right mode from the first moment: a socket
-// file gets the mode of its descriptor, less the umask.
+// bind listens on path with no more than the right mode from the first moment:
+// a socket file gets the mode of its descriptor, less the umask.
 func bind(path string) (*net.UnixListener, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -79,9 +82,6 @@ func bind(path string) (*net.UnixListener, error) {
 	}
 	u := l.(*net.UnixListener)
 	u.SetUnlinkOnClose(false) // remove does it, and looks first
-	if err := os.Chmod(path, socketMode); err != nil {
-		return nil, errors.Join(err, u.Close(), os.Remove(path))
-	}
 	return u, nil
 }
 

@@ -64,6 +64,19 @@ func TestListenMakesTheDirectoryAndTheModes(t *testing.T) {
 	}
 }
 
+func TestTheSocketIsNeverOpenToAll(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	path := filepath.Join(t.TempDir(), "anyvip.sock")
+	l, err := bind(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
 func TestASocketInUseIsAClearError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "anyvip.sock")
 	k, err := listen(path)

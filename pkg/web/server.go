@@ -16,7 +16,7 @@ import (
 
 // Options are what a Server needs.
 type Options struct {
-	Listen    string // address and port
+	Listen    string // address and port; empty: no server
 	Snapshots *status.Publisher
 	Metrics   http.Handler
 	Alive     func() error // the alive gate: nil, or who stands still
@@ -40,6 +40,9 @@ func NewServer(o Options) *Server { return &Server{options: o} }
 // Listen opens the port, so that one that is taken is known before anything
 // else starts.
 func (s *Server) Listen() error {
+	if s.options.Listen == "" {
+		return nil
+	}
 	l, err := net.Listen("tcp", s.options.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("http.listen %s: another process has this port; end it, or set another address", s.options.Listen)
@@ -51,14 +54,28 @@ func (s *Server) Listen() error {
 	return nil
 }
 
-// Addr is where the server listens, after Listen.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+// Addr is where the server listens, after Listen; nil where it does not.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
 
 // Close closes the port of a server that was not Run.
-func (s *Server) Close() error { return s.listener.Close() }
+func (s *Server) Close() error {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
+}
 
 // Run serves until ctx ends, and a second longer for requests under way.
 func (s *Server) Run(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
 	server := &http.Server{
 		Handler:           s.handler(),
 		ReadTimeout:       requestLimit,
@@ -80,7 +97,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := server.Shutdown(limit); err != nil {
 		_ = server.Close() // what is still open is cut off
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", s.options.Listen, err)
+	}
 	return nil
 }
 

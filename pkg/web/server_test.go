@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -117,4 +119,75 @@ func TestATakenPortIsSaidClearly(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another process has this port") {
 		t.Errorf("error %v", err)
 	}
+}
+
+func TestWithoutAnAddressThereIsNoServer(t *testing.T) {
+	s := NewServer(Options{Log: slog.New(slog.DiscardHandler)})
+	if err := s.Listen(); err != nil || s.Addr() != nil {
+		t.Errorf("listens on %v, %v", s.Addr(), err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		synctest.Wait()
+		if len(ended) > 0 {
+			t.Error("ended by itself, which would end the agent")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestListenIsAnAddressAndAPort(t *testing.T) {
+	for listen, good := range map[string]bool{
+		"127.0.0.1:9473": true, "[::]:9473": true, "[fe80::1%eth0]:80": true, "": true,
+		":9473": false, "localhost:9473": false, "127.0.0.1": false, "127.0.0.1:0": false, "127.0.0.1:65536": false, "9473": false,
+	} {
+		if ps := (Config{Listen: listen}).Validate(); (len(ps) == 0) != good {
+			t.Errorf("%q: %v", listen, ps)
+		}
+	}
+}
+
+// A request that never ends is cut off when the server ends.
+func TestTheStopIsBounded(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s := NewServer(Options{Listen: "127.0.0.1:0", Snapshots: status.NewPublisher(), Log: slog.New(slog.DiscardHandler),
+		Metrics: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(begun)
+			select {
+			case <-r.Context().Done():
+			case <-release:
+			}
+		})})
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, asked := make(chan error, 1), make(chan struct{})
+	go func() { ended <- s.Run(ctx) }()
+	go func() {
+		defer close(asked)
+		if r, err := http.Get("http://" + s.Addr().String() + "/metrics"); err == nil {
+			r.Body.Close()
+			t.Error("answered")
+		}
+	}()
+	<-begun
+	begin := time.Now()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(begin); d > stopLimit+time.Second {
+		t.Errorf("the stop took %s", d)
+	}
+	<-asked
 }

@@ -752,8 +752,6 @@ type Session struct {
 	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
 	// The peer's address.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// The peer's AS number, as configured.
-	Asn uint32 `protobuf:"varint,3,opt,name=asn,proto3" json:"asn,omitempty"`
 	// Of RFC 4271.
 	State SessionState_Enum `protobuf:"varint,4,opt,name=state,proto3,enum=anyvip.v1.SessionState_Enum" json:"state,omitempty"`
 	// Of the state.
@@ -820,13 +818,6 @@ func (x *Session) GetAddress() string {
 		return x.Address
 	}
 	return ""
-}
-
-func (x *Session) GetAsn() uint32 {
-	if x != nil {
-		return x.Asn
-	}
-	return 0
 }
 
 func (x *Session) GetState() SessionState_Enum {
@@ -1261,11 +1252,10 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x17.anyvip.v1.Outcome.EnumR\aoutcome\x12+\n" +
 	"\x05class\x18\x03 \x01(\x0e2\x15.anyvip.v1.Class.EnumR\x05class\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x123\n" +
-	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xd5\x03\n" +
+	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xc3\x03\n" +
 	"\aSession\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
-	"\x03asn\x18\x03 \x01(\rR\x03asn\x122\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.anyvip.v1.SessionState.EnumR\x05state\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x122\n" +
 	"\x05cause\x18\x06 \x01(\x0e2\x1c.anyvip.v1.SessionCause.EnumR\x05cause\x12\x16\n" +
