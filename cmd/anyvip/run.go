@@ -24,7 +24,7 @@ A second signal ends it at once. SIGHUP reads the file again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := config.ReadSettings(cmd.Flags())
 			if err != nil {
-				return err
+				return usageError{err}
 			}
 			return run(cmd.Context(), s)
 		},

@@ -139,13 +139,13 @@ func (v view) lastLatency(c *anyvipv1.Check) string {
 }
 
 func (v view) sessions(sessions []*anyvipv1.Session) *table {
-	heads := []string{"PEER", "ADDRESS", "STATE", "FOR", "SENT"}
+	heads := []string{"PEER", "ADDRESS", "AS", "STATE", "FOR", "SENT"}
 	if v.wide {
 		heads = append(heads, "FLAPS", "LOCAL", "ROUTER ID", "HOLD", "FAMILIES")
 	}
 	t := newTable(append(heads, "WHY")...)
 	for _, s := range sessions {
-		row := []cell{{s.GetPeer(), plain}, {s.GetAddress(), plain}, {stateWord(s.GetState()), sessionTint(s)},
+		row := []cell{{s.GetPeer(), plain}, {s.GetAddress(), plain}, {strconv.FormatUint(uint64(s.GetAsn()), 10), plain}, {stateWord(s.GetState()), sessionTint(s)},
 			{v.age(s.GetSince()), plain}, {strconv.FormatUint(uint64(s.GetSentPrefixes()), 10), plain}}
 		if v.wide {
 			row = append(row, cell{strconv.FormatUint(s.GetFlaps(), 10), plain}, cell{s.GetLocal(), plain},

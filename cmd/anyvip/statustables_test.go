@@ -47,7 +47,7 @@ func everyStatus() *anyvipv1.Status {
 			{Serial: 3, At: ago(5 * time.Second), Kind: anyvipv1.EventKind_CHECK, Name: "db", From: "pass", To: "fail", Reason: "connection refused\nsecond line"},
 		},
 		Reload:   &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
-		Counters: &anyvipv1.Counters{Decisions: 99},
+		Counters: &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
 	}
 }
 
@@ -94,7 +94,7 @@ func everyCheck() []*anyvipv1.Check {
 
 func everySession() []*anyvipv1.Session {
 	sessions := []*anyvipv1.Session{
-		{Peer: "tor-a", Address: "10.0.1.1", State: anyvipv1.SessionState_ESTABLISHED, Since: ago(49 * time.Hour), Cause: anyvipv1.SessionCause_NONE, Flaps: 1,
+		{Peer: "tor-a", Address: "10.0.1.1", Asn: 65000, State: anyvipv1.SessionState_ESTABLISHED, Since: ago(49 * time.Hour), Cause: anyvipv1.SessionCause_NONE, Flaps: 1,
 			Local: "10.0.1.11", RemoteId: "10.0.1.1", HoldTime: durationpb.New(9 * time.Second), SentPrefixes: 5,
 			Families: []anyvipv1.Family_Enum{anyvipv1.Family_IPV4, anyvipv1.Family_IPV6}},
 		{Peer: "tor-b", Address: "2001:db8::2", State: anyvipv1.SessionState_OPEN_CONFIRM, Since: ago(0)},

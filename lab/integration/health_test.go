@@ -10,7 +10,7 @@ import (
 )
 
 func TestHealthDecidesTheRoute(t *testing.T) {
-	r := up(t, "tors.clab.yml", nil)
+	r := up(t, "tors.clab.yml", options{})
 	at := r.watchTors()
 	for _, p := range vips {
 		if n := len(r.frr("tor-a", p)); n != 2 {
@@ -48,14 +48,12 @@ func TestHealthDecidesTheRoute(t *testing.T) {
 			}
 		}
 	}
+	load.answered(returned, "s1")
 	sum := load.stop()
 	t.Logf("client: %d of %d requests failed %v, the last one due %s after the kill; answers from %v",
 		sum.Failed, sum.Requests, sum.Failures, ms(sum.LastFailure.Sub(killed)), sum.Servers)
 	if sum.LastFailure.After(gone.Add(100 * time.Millisecond)) {
 		t.Errorf("requests failed until %s after the route was gone from the last kernel", ms(sum.LastFailure.Sub(gone)))
-	}
-	if sum.Servers["s1"] == 0 || sum.Servers["s2"] == 0 {
-		t.Errorf("answers came from %v, not from both servers", sum.Servers)
 	}
 	for _, name := range tors {
 		if others := at[name].updates(killed, "eth2"); len(others) > 0 {
@@ -65,7 +63,7 @@ func TestHealthDecidesTheRoute(t *testing.T) {
 }
 
 func TestDegradedIsOneUpdateWithoutWithdraw(t *testing.T) {
-	r := up(t, "tors.clab.yml", nil)
+	r := up(t, "tors.clab.yml", options{})
 	at := r.watchTors()
 	steps := []struct {
 		name, line  string

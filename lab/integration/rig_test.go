@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,23 +23,28 @@ type rig struct {
 	configs map[string]string // by node: the file on the host that is its anyvip.yaml
 }
 
-// edits change configurations before the lab comes up, by node.
-type edits map[string]func(text string) string
+// options change a topology before it comes up.
+type options struct {
+	edits map[string]func(text string) string // of the agents' configurations, by node
+	env   map[string]map[string]string        // of the nodes
+}
 
 // up brings a topology of testdata up. Each agent's configuration is a copy that
 // the test may change. When the test ends, every agent's log is searched for
 // data races and panics.
-func up(t *testing.T, topology string, e edits) *rig {
+func up(t *testing.T, topology string, o options) *rig {
 	t.Helper()
 	labtest.Need(t, "namespaces", "ip", "frr", "bird")
 	topo := labtest.Load(t, filepath.Join("testdata", topology))
 	r := &rig{t: t, configs: map[string]string{}}
 	for i, n := range topo.Nodes {
+		topo.Nodes[i].Env = map[string]string{"GORACE": os.Getenv("GORACE")}
+		maps.Copy(topo.Nodes[i].Env, o.env[n.Name])
 		for j, b := range n.Binds {
 			if b.Target == "/etc/anyvip/anyvip.yaml" {
 				r.configs[n.Name] = filepath.Join(t.TempDir(), n.Name+".yaml")
 				topo.Nodes[i].Binds[j].Source = r.configs[n.Name]
-				r.write(n.Name, read(t, b.Source), e[n.Name])
+				r.write(n.Name, read(t, b.Source), o.edits[n.Name])
 			}
 		}
 	}

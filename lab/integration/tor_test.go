@@ -95,6 +95,15 @@ func (w tor) updates(since time.Time, link string) []watch.Event {
 	})
 }
 
+// busy is all that the agent behind a link did, but for KEEPALIVEs. A reset from
+// port 179 is its kernel's answer to a ToR that dials: agents do not listen.
+func (w tor) busy(since time.Time, link string) []watch.Event {
+	return w.all(func(e watch.Event) bool {
+		return fromServer(e, since, link) && e.Message.Type != watch.Keepalive &&
+			(e.Message.Type != watch.RST || e.Message.Src.Port() != 179)
+	})
+}
+
 // fromServer says whether e is a message that came in on link. Servers are .2 and
 // ::2 of their links.
 func fromServer(e watch.Event, since time.Time, link string) bool {
@@ -119,14 +128,22 @@ func isLeaving(m *watch.Message) bool {
 
 func isCease(m *watch.Message) bool { return m.Notified != nil && m.Notified.Code == 6 }
 
-// load is a client that opens 200 connections a second.
+// client opens 200 connections a second.
 type client struct{ *feed[load.Event] }
 
 func (r *rig) startLoad() client {
 	r.t.Helper()
-	c := client{follow(r, load.Decode, "client", "anyvip-lab", "load", "--target", "http://192.0.2.10/", "--rate", "200")}
+	c := client{follow(r, load.Decode, "client", "anyvip-lab", "load", "--target", "http://192.0.2.10/", "--rate", "200", "--each")}
 	c.wait(patience, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
 	return c
+}
+
+// answered waits for an answer of a server to a request that began after since.
+func (c client) answered(since time.Time, server string) {
+	c.t.Helper()
+	c.wait(patience, "an answer of "+server, func(e load.Event) bool {
+		return e.Kind == load.Result && e.Request.Server == server && e.Request.Started.After(since)
+	})
 }
 
 // stop ends the load and returns its summary.
@@ -144,19 +161,14 @@ func (c client) stop() load.Summary {
 
 // frrPath is what FRR says about one path.
 type frrPath struct {
-	MED       uint32
-	LocalPref uint32
+	MED       json.Number `json:"metric"`
+	LocalPref json.Number `json:"locPrf"`
 	Origin    string
-	Valid     bool
 	ASPath    struct{ String string }
 	Community struct{ String string }
 	Large     struct{ String string } `json:"largeCommunity"`
-	NextHops  []struct {
-		IP    string
-		Scope string
-	}
+	NextHops  []struct{ IP string }
 	Multipath bool
-	Best      struct{ Overall bool } `json:"bestpath"`
 }
 
 // frr asks a node's FRR for its paths to p.
@@ -187,13 +199,13 @@ func (r *rig) bird(node string, p netip.Prefix) (paths []birdPath) {
 	}
 	for line := range strings.Lines(string(out)) {
 		line = strings.TrimSpace(line)
-		switch key, value, ok := strings.Cut(line, ": "); {
-		case strings.Contains(line, " unicast ["):
+		switch key, value, ok := strings.Cut(line, ":"); {
+		case strings.Contains(line, "unicast ["):
 			paths = append(paths, birdPath{})
-		case len(paths) > 0 && ok:
-			paths[len(paths)-1][key] = value
 		case len(paths) > 0 && strings.HasPrefix(line, "via "):
 			paths[len(paths)-1]["via"] = strings.Fields(line)[1]
+		case len(paths) > 0 && ok:
+			paths[len(paths)-1][key] = strings.TrimSpace(value)
 		}
 	}
 	return paths

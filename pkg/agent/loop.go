@@ -165,7 +165,7 @@ func (l *loop) publishInput(used policy.Input) {
 	s.Serial++
 	s.At, s.Node, s.Phase = l.at, l.config.Node, l.desired.Phase
 	s.Input, s.Desired = used, l.desired
-	s.Checks = l.checkRecords()
+	s.Checks, s.Peers = l.checkRecords(), l.peerRecords()
 	s.Events = l.ring.Records()
 	l.fresh = false
 	published := *s
@@ -177,6 +177,14 @@ func (l *loop) checkRecords() []status.Check {
 	for _, c := range l.config.Checks {
 		k := l.checks[c.Name]
 		out = append(out, status.Check{Name: c.Name, Kind: c.KindName(), Target: c.Target(), Last: k.health.Last, Probes: k.probes})
+	}
+	return out
+}
+
+func (l *loop) peerRecords() []status.Peer {
+	out := make([]status.Peer, 0, len(l.config.BGP.Peers))
+	for _, p := range l.config.BGP.Peers {
+		out = append(out, status.Peer{Name: p.Name, Address: p.Address, ASN: p.ASN})
 	}
 	return out
 }
@@ -218,6 +226,7 @@ func (l *loop) takeBGP(r bgp.Report) {
 func (l *loop) takeKernel(r kernel.Report) {
 	l.recordAddresses(l.input.Addresses, r.Addresses)
 	l.input.Addresses, l.input.Links = r.Addresses, r.Links
+	l.snapshot.Counters.AddressAdds = r.Adds
 }
 
 // takeReload takes a configuration that was read again, or writes down why

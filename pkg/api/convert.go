@@ -31,10 +31,10 @@ func statusOf(s *status.Snapshot) *anyvipv1.Status {
 		Phase:     enum[anyvipv1.Phase_Enum](s.Phase),
 		Services:  each(s.Desired.Decisions, serviceOf),
 		Checks:    each(s.Checks, func(c status.Check) *anyvipv1.Check { return checkOf(c, s.Input.Checks[c.Name]) }),
-		Sessions:  each(s.Input.Peers, func(p policy.Peer) *anyvipv1.Session { return sessionOf(p, s.Input) }),
+		Sessions:  each(s.Peers, func(p status.Peer) *anyvipv1.Session { return sessionOf(p, s.Input) }),
 		Addresses: addressesOf(s.Input.Addresses),
 		Events:    each(s.Events, eventOf),
-		Counters:  &anyvipv1.Counters{Decisions: s.Counters.Decisions},
+		Counters:  &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
 	}
 	if !s.Reload.At.IsZero() {
 		out.Reload = &anyvipv1.Reload{At: timeOf(s.Reload.At), Error: text(s.Reload.Error)}
@@ -94,11 +94,12 @@ func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
 	return out
 }
 
-func sessionOf(p policy.Peer, in policy.Input) *anyvipv1.Session {
+func sessionOf(p status.Peer, in policy.Input) *anyvipv1.Session {
 	s := in.Sessions[p.Name]
 	out := &anyvipv1.Session{
 		Peer:     text(p.Name),
-		Address:  addressText(s.Remote),
+		Address:  addressText(p.Address),
+		Asn:      p.ASN,
 		State:    enum[anyvipv1.SessionState_Enum](s.State),
 		Since:    timeOf(s.Since),
 		Cause:    enum[anyvipv1.SessionCause_Enum](s.Cause),

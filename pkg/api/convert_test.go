@@ -32,7 +32,6 @@ func fullSnapshot() *status.Snapshot {
 	return &status.Snapshot{
 		Serial: 7, At: at, Node: "s1", Version: "v0.1.0", Started: ago(time.Hour), Phase: policy.Running,
 		Input: policy.Input{
-			Peers: []policy.Peer{{Name: "tor-b"}, {Name: "tor-a"}, {Name: "tor-new"}},
 			Checks: map[string]policy.Check{
 				"web": {Scope: vip.ScopeDependency, Pending: true, Verdict: health.Verdict{Outcome: vip.Pass, Since: ago(time.Minute),
 					Class: vip.ClassNone, Detail: "200 OK", ErrorSince: ago(time.Second), ErrorDetail: "no descriptors"}},
@@ -56,11 +55,12 @@ func fullSnapshot() *status.Snapshot {
 				{Prefix: p6, Reasons: []policy.Reason{{Code: policy.CodeAddressAbsent, Subject: "2001:db8:10::10"}}},
 			},
 		}}},
+		Peers: []status.Peer{{Name: "tor-b", Address: netip.MustParseAddr("10.0.1.3"), ASN: 65000}, {Name: "tor-a", Address: torA, ASN: 65000}, {Name: "tor-new"}},
 		Checks: []status.Check{{Name: "web", Kind: "http", Target: "http://127.0.0.1/", Probes: 12, Last: vip.Result{Check: "web",
 			At: at, Outcome: vip.Error, Class: vip.ClassLocal, Detail: "no descriptors", Latency: 1500 * time.Microsecond}}},
 		Events:   []event.Record{{Serial: 1, At: at, Kind: event.KindSession, Name: "tor-a", From: "OpenConfirm", To: "Established", Reason: "why not"}},
 		Reload:   status.Reload{At: ago(time.Minute), Error: "bad file"},
-		Counters: status.Counters{Decisions: 9},
+		Counters: status.Counters{Decisions: 9, AddressAdds: 3},
 	}
 }
 

@@ -65,15 +65,27 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-served:
 		g.Stop()
 	case <-ctx.Done():
-		force := time.AfterFunc(stopLimit, g.Stop)
-		g.GracefulStop()
-		force.Stop()
+		stop(g)
 		err = <-served
 	}
-	if err != nil {
-		err = fmt.Errorf("api: serve %s: %w", s.options.Socket, err)
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began to serve
+		return errors.Join(fmt.Errorf("api: serve %s: %w", s.options.Socket, err), s.Close())
 	}
-	return errors.Join(err, s.Close())
+	return s.Close()
+}
+
+// stop ends g politely, or by force once stopLimit is over.
+func stop(g *grpc.Server) {
+	ended := make(chan struct{})
+	go func() { defer close(ended); g.GracefulStop() }()
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-ended:
+	case <-limit.C:
+		g.Stop()
+		<-ended
+	}
 }
 
 // Close removes the socket of a Server that listens and is not run. It may be

@@ -202,3 +202,20 @@ func TestWhatSpeaksNoGRPC(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The agent's context may end between Listen and Run's first step.
+func TestAServerThatIsEndedAtOnce(t *testing.T) {
+	for range 50 { // Serve and the stop race
+		dir := t.TempDir()
+		s := NewServer(Options{Socket: filepath.Join(dir, "anyvip.sock"), Snapshots: status.NewPublisher(), Log: slog.New(slog.DiscardHandler)})
+		if err := s.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		mustBeEmpty(t, dir)
+	}
+}

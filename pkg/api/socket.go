@@ -34,6 +34,9 @@ type socket struct {
 
 // listen takes path.
 func listen(path string) (k *socket, err error) {
+	if len(path) > maxSocket {
+		return nil, fmt.Errorf("is longer than the %d bytes that a unix socket may have; choose another path", maxSocket)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), directoryMode); err != nil {
 		return nil, err
 	}

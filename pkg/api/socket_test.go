@@ -1,7 +1,9 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -252,6 +254,34 @@ func TestTheLockHasOneOwnerAtATime(t *testing.T) {
 	all.Wait()
 	if taken == 0 {
 		t.Error("nobody ever got it")
+	}
+	mustBeEmpty(t, dir)
+}
+
+// What cannot be is found before anything is made.
+func TestAPathThatCannotBeASocketLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, strings.Repeat("x", maxSocket), "anyvip.sock")
+	if _, err := listen(path); err == nil || !strings.Contains(err.Error(), "107 bytes") {
+		t.Errorf("error %v", err)
+	}
+	mustBeEmpty(t, dir)
+}
+
+func TestADirectoryThatMayNotBeWritten(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "anyvip-api") // open to all, unlike t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "anyvip.sock"), filepath.Join(dir, "run", "anyvip.sock")} {
+		asNobody(t, func() { _, err = listen(path) })
+		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("error %v", err)
+		}
 	}
 	mustBeEmpty(t, dir)
 }

@@ -41,6 +41,7 @@ var (
 	buildInfo      = desc("build_info", "Always 1; the version is a label.", "version", "node")
 	startTime      = desc("start_time_seconds", "When the agent started, Unix time.")
 	phase          = desc("phase", "1 for the phase that the agent is in.", "phase")
+	addressAdds    = desc("vip_adds_total", "Times a VIP was added to this host, or put back.")
 	decisions      = desc("decisions_total", "Runs of the policy decision.")
 	reloadSuccess  = desc("reload_last_successful", "1 if the last reload was taken or there was none, 0 if it was refused.")
 	reloadTime     = desc("reload_last_timestamp_seconds", "When the last reload ended, Unix time; absent if there was none.")
@@ -58,7 +59,7 @@ var (
 	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
 	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
 	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
@@ -111,6 +112,7 @@ func (e emitter) agent(s *status.Snapshot) {
 		e.gauge(phase, truth(p == s.Phase), p.String())
 	}
 	e.counter(decisions, s.Counters.Decisions)
+	e.counter(addressAdds, s.Counters.AddressAdds)
 	e.gauge(reloadSuccess, truth(s.Reload.Error == ""))
 	if !s.Reload.At.IsZero() {
 		e.gauge(reloadTime, unix(s.Reload.At))

@@ -48,7 +48,7 @@ func snapshot() *status.Snapshot {
 			{Name: "db"},
 		},
 		Reload:   status.Reload{At: at, Error: "bad file"},
-		Counters: status.Counters{Decisions: 9},
+		Counters: status.Counters{Decisions: 9, AddressAdds: 3},
 	}
 }
 

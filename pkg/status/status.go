@@ -6,6 +6,7 @@ package status
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type Snapshot struct {
 	Input    policy.Input // what the decision was made from
 	Desired  policy.Desired
 	Checks   []Check        // in the order of the file
+	Peers    []Peer         // in the order of the file
 	Events   []event.Record // the latest, oldest first
 	Reload   Reload
 	Counters Counters
@@ -39,6 +41,13 @@ type Check struct {
 	Probes uint64     // results since the agent started
 }
 
+// Peer is one peer as status shows it; its session is in Input.Sessions.
+type Peer struct {
+	Name    string
+	Address netip.Addr
+	ASN     uint32
+}
+
 // Reload is how the last reload ended.
 type Reload struct {
 	At    time.Time // zero: none since the start
@@ -47,7 +56,8 @@ type Reload struct {
 
 // Counters are totals since the agent started.
 type Counters struct {
-	Decisions uint64 // runs of policy.Decide
+	Decisions   uint64 // runs of policy.Decide
+	AddressAdds uint64 // times a VIP was added to this host, or put back
 }
 
 // Publisher hands Snapshots from one writer to many readers.

@@ -8,7 +8,7 @@ import (
 
 // Config is where the HTTP server listens.
 type Config struct {
-	Listen string `yaml:"listen" default:"127.0.0.1:9473" doc:"address and port of /metrics, /healthz, /readyz and the page"`
+	Listen string `yaml:"listen" default:"127.0.0.1:9473" doc:"address and port of /metrics, /healthz and /readyz; \"\": no HTTP server"`
 }
 
 // Validate finds what is wrong without looking at the machine. An empty Listen

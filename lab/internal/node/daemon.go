@@ -55,8 +55,13 @@ func (d *daemon) state() wire.Daemon {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := wire.Daemon{Program: d.mainName(), Ended: d.ended}
-	if main := d.main(); main != nil && running(main.Child) {
+	main := d.main()
+	switch {
+	case main == nil:
+	case running(main.Child):
 		s.Running, s.Pid = true, main.Pid
+	case s.Ended == "": // watch is about to note it
+		s.Ended = main.name + ": " + child.Describe(main.Status())
 	}
 	return s
 }

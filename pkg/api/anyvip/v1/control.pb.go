@@ -752,6 +752,8 @@ type Session struct {
 	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
 	// The peer's address.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The peer's AS number, as configured.
+	Asn uint32 `protobuf:"varint,3,opt,name=asn,proto3" json:"asn,omitempty"`
 	// Of RFC 4271.
 	State SessionState_Enum `protobuf:"varint,4,opt,name=state,proto3,enum=anyvip.v1.SessionState_Enum" json:"state,omitempty"`
 	// Of the state.
@@ -818,6 +820,13 @@ func (x *Session) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *Session) GetAsn() uint32 {
+	if x != nil {
+		return x.Asn
+	}
+	return 0
 }
 
 func (x *Session) GetState() SessionState_Enum {
@@ -1149,7 +1158,9 @@ func (x *Reload) GetError() string {
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Decisions made.
-	Decisions     uint64 `protobuf:"varint,1,opt,name=decisions,proto3" json:"decisions,omitempty"`
+	Decisions uint64 `protobuf:"varint,1,opt,name=decisions,proto3" json:"decisions,omitempty"`
+	// Times a VIP was added to this host, or put back.
+	AddressAdds   uint64 `protobuf:"varint,2,opt,name=address_adds,json=addressAdds,proto3" json:"address_adds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1187,6 +1198,13 @@ func (*Counters) Descriptor() ([]byte, []int) {
 func (x *Counters) GetDecisions() uint64 {
 	if x != nil {
 		return x.Decisions
+	}
+	return 0
+}
+
+func (x *Counters) GetAddressAdds() uint64 {
+	if x != nil {
+		return x.AddressAdds
 	}
 	return 0
 }
@@ -1252,10 +1270,11 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x17.anyvip.v1.Outcome.EnumR\aoutcome\x12+\n" +
 	"\x05class\x18\x03 \x01(\x0e2\x15.anyvip.v1.Class.EnumR\x05class\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x123\n" +
-	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xc3\x03\n" +
+	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xd5\x03\n" +
 	"\aSession\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\x122\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03asn\x18\x03 \x01(\rR\x03asn\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.anyvip.v1.SessionState.EnumR\x05state\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x122\n" +
 	"\x05cause\x18\x06 \x01(\x0e2\x1c.anyvip.v1.SessionCause.EnumR\x05cause\x12\x16\n" +
@@ -1285,9 +1304,10 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x06reason\x18\a \x01(\tR\x06reason\"J\n" +
 	"\x06Reload\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"(\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"K\n" +
 	"\bCounters\x12\x1c\n" +
-	"\tdecisions\x18\x01 \x01(\x04R\tdecisions2\x89\x01\n" +
+	"\tdecisions\x18\x01 \x01(\x04R\tdecisions\x12!\n" +
+	"\faddress_adds\x18\x02 \x01(\x04R\vaddressAdds2\x89\x01\n" +
 	"\aControl\x12;\n" +
 	"\tGetStatus\x12\x1b.anyvip.v1.GetStatusRequest\x1a\x11.anyvip.v1.Status\x12A\n" +
 	"\vWatchStatus\x12\x1d.anyvip.v1.WatchStatusRequest\x1a\x11.anyvip.v1.Status0\x01B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
