@@ -172,7 +172,7 @@ func TestAttributesChangeInOneUpdateWithoutWithdraw(t *testing.T) {
 			t.Errorf("change %d: BIRD counts %s updates and %s withdraws, want %s and 0", i, u, w, want)
 		}
 	}
-	n.apply(func(d *bgp.Desired) {}) // the same again
+	n.apply(func(*bgp.Desired) {}) // the same again
 	eventually(t, time.Second, "a pass", func() bool { return true })
 	if u, _ := r.birdCounts(); u != "6" {
 		t.Errorf("BIRD counts %s updates after an Apply of the same", u)

@@ -54,7 +54,7 @@ func silentDetail(p bgp.Peer) string {
 // downFailure says what GoBGP's reason for going Idle means, where no log
 // message has said more.
 func downFailure(reason api.PeerState_DisconnectReason, was vip.SessionState, p *peer) (failure, bool) {
-	switch reason {
+	switch reason { //nolint:exhaustive // the other reasons are NOTIFICATIONs, which have been seen as such
 	case api.PeerState_DISCONNECT_REASON_READ_FAILED, api.PeerState_DISCONNECT_REASON_WRITE_FAILED:
 		if was == vip.Established {
 			return failure{vip.CausePeerClosed, "the connection ended without a NOTIFICATION: the peer's daemon died, or its host restarted"}, true

@@ -37,6 +37,7 @@ func newLogger(next slog.Handler, signals *mailbox, up *atomic.Int64, generation
 // Enabled is always true: what we look for is at Debug.
 func (h handler) Enabled(context.Context, slog.Level) bool { return true }
 
+// WithAttrs implements slog.Handler, and notes which peer it is about.
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for _, a := range attrs {
 		if a.Key == "Key" {
@@ -47,11 +48,14 @@ func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h
 }
 
+// WithGroup implements slog.Handler.
 func (h handler) WithGroup(name string) slog.Handler {
 	h.next = h.next.WithGroup(name)
 	return h
 }
 
+// Handle implements slog.Handler: it looks at the record, and passes it on at
+// Debug.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	if h.peer.IsValid() {
 		h.look(r)

@@ -3,6 +3,7 @@ package gobgp
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	ossignal "os/signal"
@@ -19,6 +20,9 @@ const nsEnv = "ANYVIP_TEST_BGP_NS"
 // test dials from there, and its routers get namespaces beside it. The parent
 // removes what the child leaves, whatever became of it.
 func TestMain(m *testing.M) {
+	if os.Getenv(dumbEnv) != "" {
+		acceptAndSayNothing()
+	}
 	if os.Getenv(nsEnv) != "" || os.Geteuid() != 0 {
 		os.Exit(m.Run())
 	}
@@ -37,6 +41,23 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		// Without the privilege to make a namespace the tests that need one skip.
 		os.Exit(m.Run())
+	}
+}
+
+// dumbEnv is set in a process that listens for BGP and says nothing.
+const dumbEnv = "ANYVIP_TEST_BGP_DUMB"
+
+func acceptAndSayNothing() {
+	l, err := net.Listen("tcp", ":179")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var held []net.Conn
+	for {
+		if c, err := l.Accept(); err == nil {
+			held = append(held, c) // never closed
+		}
 	}
 }
 

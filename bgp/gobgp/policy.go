@@ -34,8 +34,6 @@ type peerPolicy struct {
 	nextHop6 netip.Addr // for IPv6 prefixes on an IPv4 session; zero on an IPv6 session
 }
 
-func (p peerPolicy) ipv6() bool { return p.address.Is6() || p.nextHop6.IsValid() }
-
 func (p policy) equal(q policy) bool {
 	return p.asn == q.asn && slices.Equal(p.allowed, q.allowed) && slices.Equal(p.prepends, q.prepends) && slices.Equal(p.peers, q.peers)
 }

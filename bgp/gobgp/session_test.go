@@ -2,6 +2,7 @@ package gobgp
 
 import (
 	"net/netip"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -113,16 +114,22 @@ func TestWhyASessionIsNotUp(t *testing.T) {
 	}
 }
 
-// filtered makes the router drop what dials it.
+// filtered makes the router answer nothing that dials it, as a filter would.
 func filtered(r *router) *router {
-	run(r.t, "ip", "netns", "exec", r.ns, "nft", "add table inet f; add chain inet f in { type filter hook input priority 0; }; add rule inet f in tcp dport 179 drop")
+	r.ip("route", "add", "blackhole", r.us.String())
 	return r
 }
 
 // dumb makes the router take connections and say nothing.
 func dumb(r *router) *router {
 	r.start = func() *exec.Cmd {
-		return r.exec("python3", "-c", "import socket\ns = socket.create_server(('', 179))\nl = []\nwhile 1: l.append(s.accept())")
+		self, err := os.Executable()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		cmd := r.exec(self)
+		cmd.Env = append(os.Environ(), dumbEnv+"=1")
+		return cmd
 	}
 	return r
 }

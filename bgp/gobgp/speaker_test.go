@@ -28,7 +28,7 @@ type node struct {
 
 func startNode(t testing.TB, d bgp.Desired) *node {
 	t.Helper()
-	var out io.Writer = io.Discard
+	out := io.Discard
 	if testing.Verbose() && os.Getenv("ANYVIP_TEST_LOG") != "" {
 		out = os.Stderr
 	}

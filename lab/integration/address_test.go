@@ -17,7 +17,7 @@ func TestDeletedAddressIsPutBack(t *testing.T) {
 	at := r.watchTors()
 	monitor := r.monitor("s1")
 	load := r.startLoad()
-	load.answered(time.Time{}, "s1")
+	load.answered(20, time.Time{}, "s1")
 	begin := time.Now()
 	tick := time.NewTicker(rhythm)
 	defer tick.Stop()

@@ -18,7 +18,7 @@ import (
 
 // users are who runs the demo: ourselves, and, where we are root, somebody who
 // owns nothing.
-func users(t *testing.T) map[string]*syscall.Credential {
+func users() map[string]*syscall.Credential {
 	who := map[string]*syscall.Credential{fmt.Sprintf("user %d", os.Geteuid()): nil}
 	if os.Geteuid() == 0 {
 		who[fmt.Sprintf("user %d", ordinaryUser)] = &syscall.Credential{Uid: ordinaryUser, Gid: ordinaryUser}
@@ -46,7 +46,7 @@ func demo(t *testing.T, who *syscall.Credential) *exec.Cmd {
 }
 
 func TestDemoTellsItsStory(t *testing.T) {
-	for name, who := range users(t) {
+	for name, who := range users() {
 		t.Run(name, func(t *testing.T) {
 			before := marks(t)
 			cmd := demo(t, who)
@@ -66,7 +66,7 @@ func TestDemoTellsItsStory(t *testing.T) {
 
 // TestDemoInterrupted presses Ctrl-C in the middle of the story.
 func TestDemoInterrupted(t *testing.T) {
-	for name, who := range users(t) {
+	for name, who := range users() {
 		t.Run(name, func(t *testing.T) {
 			before := marks(t)
 			cmd := demo(t, who)

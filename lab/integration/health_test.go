@@ -22,6 +22,7 @@ func TestHealthDecidesTheRoute(t *testing.T) {
 	}
 
 	load := r.startLoad()
+	load.answered(20, time.Time{}, "s1")
 	killed := time.Now()
 	r.sh("s1", "kill -9 $(cat /run/web.pid)")
 	var gone time.Time // from the last ToR's kernel
@@ -48,7 +49,7 @@ func TestHealthDecidesTheRoute(t *testing.T) {
 			}
 		}
 	}
-	load.answered(returned, "s1")
+	load.answered(20, returned, "s1")
 	sum := load.stop()
 	t.Logf("client: %d of %d requests failed %v, the last one due %s after the kill; answers from %v",
 		sum.Failed, sum.Requests, sum.Failures, ms(sum.LastFailure.Sub(killed)), sum.Servers)

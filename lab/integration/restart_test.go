@@ -1,7 +1,7 @@
 package integration
 
 import (
-	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -33,7 +33,10 @@ func TestTorsThatDieArePeeredAgain(t *testing.T) {
 			eventually(t, patience, func() error {
 				for _, p := range vips {
 					if n := r.paths(name, p); n != 2 {
-						return errors.New(name + " does not have two paths to " + p.String())
+						return fmt.Errorf("%s has %d paths to %s", name, n, p)
+					}
+					if route := r.sh(name, "ip route show "+p.String()); p == vip4 && strings.Count(route, "nexthop") != 2 {
+						return fmt.Errorf("the kernel of %s has %q", name, route)
 					}
 				}
 				return nil

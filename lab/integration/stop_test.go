@@ -26,7 +26,7 @@ func TestPoliteStop(t *testing.T) {
 		return len(s.Services) == 2
 	})
 	load := r.startLoad()
-	load.answered(time.Time{}, "s1")
+	load.answered(50, time.Time{}, "s1")
 
 	asked := time.Now()
 	r.signal("s1", syscall.SIGTERM)
@@ -81,7 +81,7 @@ func TestPoliteStop(t *testing.T) {
 			t.Errorf("%s on lo: %t, want %t", address, got, want)
 		}
 	}
-	load.answered(ended, "s2")
+	load.answered(50, ended, "s2")
 	sum := load.stop()
 	t.Logf("client: %d of %d requests failed, answers from %v", sum.Failed, sum.Requests, sum.Servers)
 	if sum.Failed > 0 {

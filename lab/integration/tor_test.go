@@ -138,11 +138,14 @@ func (r *rig) startLoad() client {
 	return c
 }
 
-// answered waits for an answer of a server to a request that began after since.
-func (c client) answered(since time.Time, server string) {
+// answered waits for n answers of a server to requests that began after since.
+func (c client) answered(n int, since time.Time, server string) {
 	c.t.Helper()
-	c.wait(patience, "an answer of "+server, func(e load.Event) bool {
-		return e.Kind == load.Result && e.Request.Server == server && e.Request.Started.After(since)
+	c.wait(patience, fmt.Sprintf("%d answers of %s", n, server), func(e load.Event) bool {
+		if e.Kind == load.Result && e.Request.Server == server && e.Request.Started.After(since) {
+			n--
+		}
+		return n == 0
 	})
 }
 

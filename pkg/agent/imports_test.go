@@ -40,7 +40,6 @@ var only = map[string][]string{
 var doors = map[string][]string{
 	"github.com/osrg/gobgp/v4":            {"bgp/gobgp", "lab"},
 	"github.com/vishvananda/netlink":      {"pkg/kernel", "lab"},
-	"github.com/vishvananda/netns":        {"pkg/kernel", "lab"},
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
 	"github.com/prometheus/client_golang": {"pkg/metrics"},
@@ -51,7 +50,6 @@ var doors = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"pkg/agent"},
 	"golang.org/x/sync":                   {"pkg/agent", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
 	"golang.org/x/sys":                    {"pkg/kernel", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
-	"github.com/mdlayher/packet":          {"lab"},
 }
 
 // pure packages take values and return values.

@@ -5,12 +5,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/anyvip/anyvip/lab/labtest"
 )
 
 func TestDialSaysWhyNobodyAnswers(t *testing.T) {
@@ -42,30 +41,6 @@ func TestDialSaysWhyNobodyAnswers(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// asNobody calls f in a thread that has the file rights of an ordinary user.
-// The thread ends with it.
-func asNobody(t *testing.T, f func()) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root can become somebody else")
-	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked
-		err := unix.Setfsuid(65534)
-		if err == nil {
-			err = unix.Setfsgid(65534)
-		}
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -101,7 +76,7 @@ func TestDialSaysWhoMayAsk(t *testing.T) {
 			}
 			defer os.Chmod(dir, 0o755)
 			var err error
-			asNobody(t, func() { _, err = Dial(path) })
+			labtest.AsNobody(t, func() { _, err = Dial(path) })
 			if err == nil || !strings.Contains(err.Error(), "permission denied on "+path) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/anyvip/anyvip/lab/labtest"
 )
 
 // leaveStale makes a socket as an agent leaves it that was killed.
@@ -278,7 +280,7 @@ func TestADirectoryThatMayNotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{filepath.Join(dir, "anyvip.sock"), filepath.Join(dir, "run", "anyvip.sock")} {
-		asNobody(t, func() { _, err = listen(path) })
+		labtest.AsNobody(t, func() { _, err = listen(path) })
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("error %v", err)
 		}
