@@ -21,7 +21,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/anyvip and bin/anyvip-lab
-	@echo "building bin/anyvip and bin/anyvip-lab; the first time, some 300 packages are loaded and compiled"
+	@echo "building bin/anyvip and bin/anyvip-lab; the first time, some 450 packages are loaded and compiled"
 	@{ $(GO) build -v -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/anyvip ./cmd/anyvip-lab 2>&1 || echo "build failed"; } | \
 	awk -v tty="$$(test -t 1 && echo 1)" '$(PROGRESS)'
 

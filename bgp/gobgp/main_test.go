@@ -3,6 +3,7 @@ package gobgp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -53,10 +54,9 @@ func acceptAndSayNothing() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	var held []net.Conn
 	for {
 		if c, err := l.Accept(); err == nil {
-			held = append(held, c) // never closed
+			go func() { _, _ = io.Copy(io.Discard, c) }() // until the dialler gives up
 		}
 	}
 }
