@@ -116,7 +116,9 @@ func (e *Engine) pass(ctx context.Context) time.Duration {
 	if !e.started {
 		return idlePass
 	}
-	if err := e.setAll(ctx); err != nil {
+	if err := e.setAll(ctx); ctx.Err() != nil {
+		return idlePass
+	} else if err != nil {
 		e.failed(err)
 	} else {
 		e.backoff, e.lastError = 0, ""

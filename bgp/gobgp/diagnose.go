@@ -20,6 +20,7 @@ import (
 const (
 	diagnosisGap   = 10 * time.Second // a peer is asked at most this often
 	diagnosisLimit = 3 * time.Second  // for one handshake
+	findOutLimit   = 4 * time.Second  // the kernel gives up ARP and neighbour discovery after 3 s
 	askGap         = 2 * time.Second
 	askLimit       = 75 * time.Second // BIRD does not talk for 60 s after an error
 )
@@ -43,6 +44,28 @@ func (s *Speaker) diagnose(ctx context.Context, p *peer) {
 			sig.failure, sig.at = f, time.Now()
 			s.signals.put(sig)
 		}
+	})
+}
+
+// findOut tells a host that is not there from one that does not answer: GoBGP
+// gives up a dial before the kernel has given up looking for the host.
+func (s *Speaker) findOut(ctx context.Context, p *peer) {
+	now := time.Now()
+	if now.Before(p.diagnosable) {
+		return
+	}
+	p.diagnosable = now.Add(diagnosisGap)
+	want, sig := p.want, signal{kind: diagnosed, generation: s.generation, peer: p.want.Address}
+	s.diagnoses.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, findOutLimit)
+		defer cancel()
+		conn, err := dial(ctx, want)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		sig.failure, sig.at = dialFailure(err.Error(), want), time.Now()
+		s.signals.put(sig)
 	})
 }
 

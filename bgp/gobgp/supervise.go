@@ -48,7 +48,14 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 	case stateChanged, answered:
 	case dialFailed:
 		p.waiting = time.Time{}
-		s.fail(p, dialFailure(sig.text, p.want))
+		f := dialFailure(sig.text, p.want)
+		if f.cause == vip.CauseSilent {
+			s.findOut(ctx, p)
+			if p.failure.cause == vip.CauseUnreachable {
+				return // unless what was just asked says otherwise
+			}
+		}
+		s.fail(p, f)
 	case tcpUp:
 		p.waiting = sig.at
 		s.setState(p, vip.OpenSent, sig.at)

@@ -34,8 +34,8 @@ func demo(args []string) error {
 	info, err := os.Stdout.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	err = labdemo.Run(ctx, labdemo.Options{File: file, Binaries: filepath.Dir(binary), Out: os.Stdout, Colour: terminal})
-	if ctx.Err() != nil {
-		return errors.Join(errors.New("interrupted; the lab is taken down"), err)
+	if errors.Is(err, ctx.Err()) && ctx.Err() != nil {
+		return errors.New("interrupted; the lab is taken down")
 	}
 	return err
 }

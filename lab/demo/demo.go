@@ -57,6 +57,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	for _, chapter := range []func() error{s.threeNextHops, s.spread, s.serviceDies, s.serviceReturns, s.agentStops} {
 		if err := chapter(); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return errors.Join(err, s.evidence())
 		}
 	}

@@ -61,7 +61,7 @@ func (f *feed[E]) add(e E, err error) {
 // wait returns the first event that match likes, for limit at most. what names
 // it for the error.
 func (f *feed[E]) wait(ctx context.Context, limit time.Duration, what string, match func(E) bool) (E, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	seen := 0
 	for {
@@ -78,7 +78,10 @@ func (f *feed[E]) wait(ctx context.Context, limit time.Duration, what string, ma
 		}
 		select {
 		case <-more:
-		case <-ctx.Done():
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return *new(E), ctx.Err()
+			}
 			return *new(E), fmt.Errorf("not seen within %s: %s", limit, what)
 		}
 	}

@@ -205,6 +205,7 @@ func (f *fakeSpeaker) settle() {
 		switch {
 		case up:
 			s.State, s.Families, s.Local = vip.Established, families, netip.MustParseAddr("10.0.1.2")
+		case f.booting:
 		case p.Up:
 			s.State, s.Cause, s.Detail = vip.Active, vip.CauseRefused, "connection refused"
 		default:

@@ -75,7 +75,11 @@ func (l *loop) recordSessions(before, after map[string]vip.Session) {
 		if reason == "" && is.Cause != vip.CauseNone {
 			reason = is.Cause.String()
 		}
-		l.record(event.Record{Kind: event.KindSession, Name: name, From: was.State.String(), To: is.State.String(), Reason: reason})
+		r := event.Record{Kind: event.KindSession, Name: name, To: is.State.String(), Reason: reason}
+		if was.State != is.State {
+			r.From = was.State.String()
+		}
+		l.record(r)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // Decide says what should be, from what is known. It is pure and never fails;
 // what cannot be decided stays as it was, with a reason.
 func Decide(in Input) Desired {
-	d := decider{in: in, memory: Memory{Services: make(map[string]ServiceMemory, len(in.Services)), Stop: in.Prev.Stop}}
+	d := decider{in: in, memory: Memory{Services: make(map[string]ServiceMemory, len(in.Services)), Routed: map[netip.Addr]time.Time{}, Stop: in.Prev.Stop}}
 	d.out.Phase = d.phase()
 	if d.out.Phase == Stopping {
 		d.stop()
@@ -20,6 +20,7 @@ func Decide(in Input) Desired {
 	for _, s := range in.Services {
 		d.service(s)
 	}
+	d.lingering()
 	d.sessions()
 	d.observe()
 	d.finish()
@@ -124,7 +125,7 @@ func nextMemory(now time.Time, delay time.Duration, prev ServiceMemory, lo, hi v
 // announced, and what each peer has.
 func (d *decider) address(s Service, m *ServiceMemory, prev ServiceMemory, p netip.Prefix) AddressDecision {
 	a := AddressDecision{Prefix: p}
-	if d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || m.Disposition.Announces() || d.isSent(p)) {
+	if d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || m.Disposition.Announces()) {
 		d.out.Addresses = append(d.out.Addresses, p.Addr())
 	}
 	if !m.Disposition.Announces() {
@@ -206,16 +207,6 @@ func (d *decider) reach(ann vip.Announcement) (sent []string, why []Reason) {
 	return sent, why
 }
 
-// isSent says whether any peer still has a route for p from us.
-func (d *decider) isSent(p netip.Prefix) bool {
-	for _, sent := range d.in.Sent {
-		if _, ok := sent[p]; ok {
-			return true
-		}
-	}
-	return false
-}
-
 // takes says whether a route for prefix can be sent to p at all.
 func (d *decider) takes(p Peer, prefix netip.Prefix) (Reason, bool) {
 	s := d.in.Sessions[p.Name]
@@ -228,14 +219,20 @@ func (d *decider) takes(p Peer, prefix netip.Prefix) (Reason, bool) {
 	}
 	family := vip.FamilyOf(prefix.Addr())
 	if !slices.Contains(s.Families, family) {
-		return Reason{Code: CodeFamilyMissing, Subject: p.Name, Since: s.Since,
-			Detail: "the peer did not negotiate " + family.String() + "; activate it for this neighbour there"}, false
+		return Reason{Code: CodeFamilyMissing, Subject: p.Name, Since: s.Since, Detail: familyAdvice(family, s)}, false
 	}
 	if family == vip.IPv6 && s.Remote.Is4() && !d.nextHop6(p).IsValid() {
 		return Reason{Code: CodeNoNextHop6, Subject: p.Name,
 			Detail: "the session's interface has no global IPv6 address; add one, or set next_hop6 for this peer"}, false
 	}
 	return Reason{}, true
+}
+
+func familyAdvice(f vip.Family, s vip.Session) string {
+	if f == vip.IPv4 && s.Remote.Is6() {
+		return "IPv4 over an IPv6 session needs extended next hops (RFC 8950) there, or add an IPv4 session"
+	}
+	return "the peer did not negotiate " + f.String() + "; activate it for this neighbour there"
 }
 
 // nextHop6 is the next hop of IPv6 VIPs on an IPv4 session: what the file says,

@@ -312,9 +312,36 @@ func TestWhenWithdrawn(t *testing.T) {
 	if out := policy.Decide(in); !slices.Equal(out.Addresses, []netip.Addr{vip4.Addr()}) {
 		t.Errorf("remove: %v wanted on lo, want the one that a peer still routes to us", out.Addresses)
 	}
-	in.Sent = nil
+	checkLinger(t, in)
+}
+
+func TestAReloadThatRemovesAServiceKeepsItsAddressUntilNobodyRoutesToIt(t *testing.T) {
+	in := world()
+	in.Prev = policy.Decide(in).Memory
+	in.Services = nil
+	in.Sent = map[string]map[netip.Prefix]vip.Announcement{"tor-a": {vip4: {Prefix: vip4}}}
+	out := policy.Decide(in)
+	if len(out.Announcements) != 0 || !slices.Equal(out.Addresses, []netip.Addr{vip4.Addr()}) {
+		t.Errorf("announced %v, wanted on lo %v; want the address without a route", out.Announcements, out.Addresses)
+	}
+	checkLinger(t, in)
+}
+
+// checkLinger decides while a peer has the route, then without it, and wants
+// the address kept until Linger is over; an administrator's address is no
+// business of ours.
+func checkLinger(t *testing.T, in policy.Input) {
+	t.Helper()
+	out := policy.Decide(in)
+	in.Prev, in.Sent = out.Memory, nil
+	in.Now = after(in.Linger - time.Millisecond)
+	out = policy.Decide(in)
+	if !slices.Equal(out.Addresses, []netip.Addr{vip4.Addr()}) || !out.DecideAt.Equal(after(in.Linger)) {
+		t.Errorf("just after the withdraw was sent: %v wanted on lo, decides at %v", out.Addresses, out.DecideAt)
+	}
+	in.Prev, in.Now = out.Memory, after(in.Linger)
 	if out := policy.Decide(in); len(out.Addresses) != 0 {
-		t.Errorf("remove: %v wanted on lo after the withdraw was sent", out.Addresses)
+		t.Errorf("%v wanted on lo when linger was over", out.Addresses)
 	}
 }
 

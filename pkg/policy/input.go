@@ -122,6 +122,7 @@ type AddressDecision struct {
 // survives serialisation.
 type Memory struct {
 	Services map[string]ServiceMemory `json:"services,omitempty"`
+	Routed   map[netip.Addr]time.Time `json:"routed,omitempty"` // addresses that no service wants any more: when a peer last had a route
 	Stop     StopMemory               `json:"stop"`
 }
 

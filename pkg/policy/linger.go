@@ -1,0 +1,39 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// lingering keeps addresses that no service wants any more, because it is
+// withdrawn or a reload removed it, while a peer still has a route for them and
+// Linger longer: packets that are under way must find them.
+func (d *decider) lingering() {
+	if d.memory.Stop.Step >= StopRemove {
+		return
+	}
+	for a, f := range d.in.Addresses {
+		if !f.Ours || slices.Contains(d.out.Addresses, a) {
+			continue
+		}
+		last, known := d.in.Prev.Routed[a]
+		if d.isSent(netip.PrefixFrom(a, a.BitLen())) {
+			last, known = d.in.Now, true
+		}
+		if end := last.Add(d.in.Linger); known && d.in.Now.Before(end) {
+			d.out.Addresses = append(d.out.Addresses, a)
+			d.memory.Routed[a] = last
+			d.wake(end)
+		}
+	}
+}
+
+// isSent says whether any peer still has a route for p from us.
+func (d *decider) isSent(p netip.Prefix) bool {
+	for _, sent := range d.in.Sent {
+		if _, ok := sent[p]; ok {
+			return true
+		}
+	}
+	return false
+}
