@@ -30,7 +30,7 @@ type Engine struct {
 	report  func(Report)
 	log     *slog.Logger
 
-	beat atomic.Int64 // Unix nanoseconds of the last pass
+	beat atomic.Pointer[time.Time] // the last pass, with its monotonic reading: the deadman must not obey the wall clock
 
 	mu      sync.Mutex // guards the mailbox: these two, for a few lines
 	desired *Desired   // the latest; nil: none since the last pass
@@ -86,8 +86,8 @@ func (e *Engine) ring() {
 // LastPass is when the engine last compared wanted and acknowledged; zero
 // before Run. It reads an atomic: a deadman may call it.
 func (e *Engine) LastPass() time.Time {
-	if n := e.beat.Load(); n != 0 {
-		return time.Unix(0, n)
+	if t := e.beat.Load(); t != nil {
+		return *t
 	}
 	return time.Time{}
 }
@@ -105,7 +105,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Reset(e.pass(ctx))
-		e.beat.Store(time.Now().UnixNano())
+		now := time.Now()
+		e.beat.Store(&now)
 	}
 }
 

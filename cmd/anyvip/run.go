@@ -53,37 +53,50 @@ func run(ctx context.Context, s config.Settings) error {
 		return err
 	}
 	a, err := agent.New(agent.Options{Config: c, Load: load, Socket: s.SocketOf(c).Value, StateDir: s.StateDir.Value,
-		Version: version, Log: log, Exit: os.Exit})
+		Version: version, Log: log, Exit: func(code int) { queue.Close(); os.Exit(code) }})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	go obey(ctx, signals, a, cancel)
+	// Channels of their own: a signal that finds its channel full is lost, and
+	// reloads, which take as long as the files do, must not cost a stop.
+	reloads, ends := make(chan os.Signal, 1), make(chan os.Signal, 2)
+	signal.Notify(reloads, syscall.SIGHUP)
+	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
+	// Nobody reads it: asked for, a log reader that went away is a failed write
+	// and not the end of the process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	defer signal.Reset()
+	go obeyReloads(ctx, reloads, a)
+	go obeyEnds(ctx, ends, a, cancel)
 	return a.Run(ctx)
 }
 
-// obey turns signals into what the agent should do, until ctx ends.
-func obey(ctx context.Context, signals <-chan os.Signal, a *agent.Agent, cancel func()) {
-	stopping := false
+// obeyReloads reads the file again for each signal, until ctx ends.
+func obeyReloads(ctx context.Context, signals <-chan os.Signal, a *agent.Agent) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case sig := <-signals:
-			switch {
-			case sig == syscall.SIGHUP:
-				a.Reload()
-			case stopping:
-				cancel()
-			default:
-				stopping = true
-				a.Stop(sig.String())
-			}
+		case <-signals:
+			a.Reload()
 		}
+	}
+}
+
+// obeyEnds asks for a polite stop at the first signal and ends ctx at the second.
+func obeyEnds(ctx context.Context, signals <-chan os.Signal, a *agent.Agent, cancel func()) {
+	select {
+	case <-ctx.Done():
+		return
+	case sig := <-signals:
+		a.Stop(sig.String())
+	}
+	select {
+	case <-ctx.Done():
+	case <-signals:
+		cancel()
 	}
 }
 

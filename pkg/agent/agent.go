@@ -137,6 +137,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("notify", notifier{snapshots: a.snapshots, alive: a.alive, log: a.log}.run)
 
 	err := a.guard.run("loop", func() error { return a.loop.run(ctx) })
+	if errors.Is(err, errPanicked) {
+		return errors.Join(err, a.wait(parts)) // the deadman closes the sessions and ends the process meanwhile
+	}
 	if ctx.Err() != nil {
 		err = errors.New("ended at once; VIPs stay on this host until the next start takes them over")
 	}

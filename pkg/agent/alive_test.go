@@ -3,11 +3,18 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/status"
 )
 
 // watch is a deadman over one part that beats until stopAt.
@@ -94,5 +101,28 @@ func TestAliveGateSaysWhoStandsStill(t *testing.T) {
 	}
 	if name, _ := a.stuck(now, aliveLimit); name != "check runner" {
 		t.Errorf("stuck: %q", name)
+	}
+}
+
+// A step of the wall clock (NTP at boot, a resumed machine) must neither end the
+// agent nor blind the deadman, so every pulse carries a monotonic reading.
+func TestPulsesAreMonotonic(t *testing.T) {
+	l := newLoop(&config.Config{}, "test", receivers{bgp: func(bgp.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}},
+		newMailbox(), status.NewPublisher(), slog.New(slog.DiscardHandler))
+	l.turn()
+	if at := l.lastBeat(); at == at.Round(0) {
+		t.Errorf("the loop's beat %v has no monotonic reading", at)
+	}
+	e := bgp.New(bgp.Options{Report: func(bgp.Report) {}, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = e.Run(ctx) }()
+	for e.LastPass().IsZero() {
+		runtime.Gosched()
+	}
+	cancel()
+	<-done
+	if at := e.LastPass(); at == at.Round(0) {
+		t.Errorf("the engine's beat %v has no monotonic reading", at)
 	}
 }

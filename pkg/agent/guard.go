@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 )
@@ -11,6 +12,9 @@ import (
 // once, and the peers see the connection close.
 type guard struct{ panics chan string }
 
+// errPanicked is in the error of a part that panicked.
+var errPanicked = errors.New("panicked")
+
 func newGuard() guard { return guard{panics: make(chan string, 1)} }
 
 // run calls f. When f panics it tells the deadman, which ends the process
@@ -18,7 +22,7 @@ func newGuard() guard { return guard{panics: make(chan string, 1)} }
 func (g guard) run(name string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("%s panicked: %v", name, v)
+			err = fmt.Errorf("%s %w: %v", name, errPanicked, v)
 			select {
 			case g.panics <- fmt.Sprintf("%s: %v\n%s", name, v, debug.Stack()):
 			default: // one is enough

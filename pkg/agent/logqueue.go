@@ -16,6 +16,7 @@ type LogQueue struct {
 	lines   chan []byte
 	dropped atomic.Uint64
 	closing chan struct{}
+	close   sync.Once
 	done    sync.WaitGroup
 }
 
@@ -54,9 +55,10 @@ func (q *LogQueue) Start() {
 	})
 }
 
-// Close writes what is left, for at most a second. Call it once.
+// Close writes what is left, for at most a second. Any goroutine may call it,
+// the deadman included.
 func (q *LogQueue) Close() {
-	close(q.closing)
+	q.close.Do(func() { close(q.closing) })
 	written := make(chan struct{})
 	go func() { q.done.Wait(); close(written) }()
 	select {

@@ -39,7 +39,7 @@ type loop struct {
 	snapshots *status.Publisher
 	log       *slog.Logger
 
-	beat atomic.Int64 // Unix nanoseconds of the last turn
+	beat atomic.Pointer[time.Time] // the last turn, with its monotonic reading: the deadman must not obey the wall clock
 
 	config   *config.Config
 	checks   map[string]*check
@@ -66,8 +66,8 @@ func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *statu
 
 // lastBeat is when the loop turned last; zero before it began.
 func (l *loop) lastBeat() time.Time {
-	if n := l.beat.Load(); n != 0 {
-		return time.Unix(0, n)
+	if t := l.beat.Load(); t != nil {
+		return *t
 	}
 	return time.Time{}
 }
@@ -108,7 +108,8 @@ func (l *loop) nextTurn() time.Duration {
 // turn empties the mailbox, decides once if anything asks for it, and publishes.
 func (l *loop) turn() {
 	l.at = time.Now()
-	l.beat.Store(l.at.UnixNano())
+	at := l.at
+	l.beat.Store(&at)
 	got := l.mail.take()
 	decide := l.takeResults(got.results)
 	if got.bgp != nil {

@@ -31,8 +31,7 @@ type Verdict struct {
 }
 
 // Level is what the verdict is worth at now, and when that changes by time
-// alone (zero: never). ok is false while the outcome is Unknown and no on_error
-// rule has replaced it.
+// alone (zero: never). ok is false while the outcome is Unknown.
 func (v Verdict) Level(p Params, now time.Time) (l vip.Level, ok bool, next time.Time) {
 	switch v.Outcome {
 	case vip.Pass:

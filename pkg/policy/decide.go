@@ -50,7 +50,8 @@ func (d *decider) phase() Phase {
 	settled := true
 	for _, s := range d.in.Services {
 		for _, name := range s.Require.Checks() {
-			if lo, hi := d.checkBounds(name); lo != hi {
+			// One that cannot ask keeps its own services back, not the others.
+			if lo, hi := d.checkBounds(name); lo != hi && d.in.Now.Before(d.in.Checks[name].PendingUntil) {
 				settled = false
 			}
 		}
@@ -91,9 +92,7 @@ func (d *decider) service(s Service) {
 func nextMemory(now time.Time, delay time.Duration, prev ServiceMemory, lo, hi vip.Level) (ServiceMemory, time.Time) {
 	m := prev
 	if !prev.Disposition.Announces() && lo != hi {
-		if hi == vip.LevelFail {
-			m.Disposition = Withdrawn
-		} else if prev.Disposition != Withdrawn && prev.Disposition != Recovering {
+		if prev.Disposition != Withdrawn && prev.Disposition != Recovering {
 			m.Disposition = Pending
 		}
 		m.Level = lo
@@ -105,8 +104,8 @@ func nextMemory(now time.Time, delay time.Duration, prev ServiceMemory, lo, hi v
 		return m, time.Time{}
 	}
 	if m.Failed {
-		if m.RecoverAt.IsZero() {
-			m.RecoverAt = now.Add(delay)
+		if end := now.Add(delay); m.RecoverAt.IsZero() || end.Before(m.RecoverAt) { // a reload may have shortened it
+			m.RecoverAt = end
 		}
 		if now.Before(m.RecoverAt) {
 			m.Disposition = Recovering

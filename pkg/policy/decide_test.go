@@ -345,6 +345,26 @@ func checkLinger(t *testing.T, in policy.Input) {
 	}
 }
 
+func TestAStopRemovesAddressesInItsLastStepAlone(t *testing.T) {
+	in := world()
+	in.Services[0].WhenWithdrawn = policy.Remove
+	out := policy.Decide(in)
+	in.Phase = policy.Stopping
+	for out.Memory.Stop.Step < policy.StopRemove {
+		in.Prev, in.Sent = out.Memory, map[string]map[netip.Prefix]vip.Announcement{"tor-a": {}}
+		for _, a := range out.Announcements {
+			in.Sent["tor-a"][a.Prefix] = a
+		}
+		if !out.DecideAt.IsZero() {
+			in.Now = out.DecideAt
+		}
+		out = policy.Decide(in)
+		if s := out.Memory.Stop.Step; s < policy.StopRemove && len(out.Addresses) != 2 {
+			t.Fatalf("%v: %v wanted on lo", s, out.Addresses)
+		}
+	}
+}
+
 func TestWhatEachPeerHas(t *testing.T) {
 	in := world()
 	in.Peers = []policy.Peer{{Name: "tor-a"}, {Name: "tor-b"}, {Name: "tor-c"}, {Name: "tor-d"}}
@@ -493,6 +513,47 @@ func TestAStopStartsNothing(t *testing.T) {
 	in.Checks = map[string]policy.Check{"web": verdict(vip.Pass), "late": verdict(vip.Pass)}
 	if got := announced(policy.Decide(in)); !slices.Equal(got, []netip.Prefix{vip4, vip6}) {
 		t.Errorf("announced while stopping: %v", got)
+	}
+}
+
+// A new check that cannot ask (its script is missing on every node after a
+// reload) is a broken check, not a broken service.
+func TestANewCheckThatCannotAsk(t *testing.T) {
+	for rule, want := range map[vip.OnError]policy.Disposition{
+		vip.OnErrorDegrade: policy.Degraded, vip.OnErrorHold: policy.Announced, vip.OnErrorFail: policy.Withdrawn,
+	} {
+		t.Run(rule.String(), func(t *testing.T) {
+			in := world()
+			first := in
+			in.Prev = policy.Decide(in).Memory
+			in.Services[0].Require.Of = append(in.Services[0].Require.Of, check("new"))
+			c := verdict(vip.Unknown)
+			c.Params.OnError, c.Verdict.ErrorSince, c.Verdict.ErrorDetail = rule, after(time.Second), "script is missing"
+			in.Checks["new"] = c
+			in.Now = after(10 * time.Second)
+			d := policy.Decide(in).Decisions[0]
+			if d.Disposition != want {
+				t.Errorf("announced before: %v, want %v: %v", d.Disposition, want, d.Reasons)
+			}
+			first.Now, first.Phase = in.Now, policy.Starting
+			out := policy.Decide(first)
+			if d := out.Decisions[0]; d.Disposition.Announces() || out.Phase != policy.Running {
+				t.Errorf("at the start: %v in phase %v: it starts nothing, and keeps no other service back", d.Disposition, out.Phase)
+			}
+		})
+	}
+}
+
+func TestAShorterRecoveryDelayHoldsAtOnce(t *testing.T) {
+	in := world()
+	in.Services[0].RecoveryDelay = time.Hour
+	in.Checks = map[string]policy.Check{"web": verdict(vip.Fail)}
+	in.Prev = policy.Decide(in).Memory
+	in.Checks = map[string]policy.Check{"web": verdict(vip.Pass)}
+	in.Prev = policy.Decide(in).Memory
+	in.Services[0].RecoveryDelay = 0
+	if d := policy.Decide(in).Decisions[0]; d.Disposition != policy.Announced {
+		t.Errorf("%v: %v", d.Disposition, d.Reasons)
 	}
 }
 

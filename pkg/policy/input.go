@@ -45,7 +45,7 @@ type Check struct {
 	Params       health.Params
 	Verdict      health.Verdict
 	Pending      bool      // a change of verdict is under way
-	PendingUntil time.Time // when a check that is still Unknown counts as failed
+	PendingUntil time.Time // when a check that is still Unknown counts as failed, or as on_error says
 }
 
 // Peer is what policy needs to know about one configured peer.

@@ -42,8 +42,7 @@ func (d *decider) kth(of []Require, k int) (lo, hi vip.Level) {
 	return los[len(of)-k], his[len(of)-k]
 }
 
-// checkBounds are the bounds of one check. One that has had no verdict for too
-// long counts as failed.
+// checkBounds are the bounds of one check.
 func (d *decider) checkBounds(name string) (lo, hi vip.Level) {
 	c, exists := d.in.Checks[name]
 	if !exists {
@@ -55,11 +54,29 @@ func (d *decider) checkBounds(name string) (lo, hi vip.Level) {
 		l = max(l, c.Scope.Floor())
 		return l, l
 	}
-	if !d.in.Now.Before(c.PendingUntil) {
-		return c.Scope.Floor(), c.Scope.Floor()
+	if d.in.Now.Before(c.PendingUntil) {
+		d.wake(c.PendingUntil)
+		return c.Scope.Floor(), vip.LevelPass
 	}
-	d.wake(c.PendingUntil)
-	return c.Scope.Floor(), vip.LevelPass
+	return c.Scope.Floor(), max(c.Scope.Floor(), c.overdue())
+}
+
+// overdue is the best that a check can be which has had no verdict in time: one
+// that answered now and then has failed, but one that could not ask says nothing
+// about the service. It starts no announcement and, unless on_error is fail,
+// ends none.
+func (c Check) overdue() vip.Level {
+	if c.Verdict.ErrorSince.IsZero() {
+		return vip.LevelFail
+	}
+	switch c.Params.OnError {
+	case vip.OnErrorHold:
+		return vip.LevelPass
+	case vip.OnErrorDegrade:
+		return vip.LevelDegraded
+	case vip.OnErrorFail:
+	}
+	return vip.LevelFail
 }
 
 // serviceReasons is the chain for a service: what its disposition rests on
@@ -108,10 +125,10 @@ func (d *decider) checkReason(name string) (Reason, bool) {
 	r := Reason{Subject: name, Detail: v.Detail, Since: v.Since}
 	lo, hi := d.checkBounds(name)
 	switch {
-	case lo != hi:
-		r.Code, r.Until, r.Detail = CodeCheckPending, c.PendingUntil, "no verdict yet"
 	case !v.ErrorSince.IsZero():
 		r.Code, r.Detail, r.Since = CodeCheckError, v.ErrorDetail, v.ErrorSince
+	case lo != hi:
+		r.Code, r.Until, r.Detail = CodeCheckPending, c.PendingUntil, "no verdict yet"
 	case c.Scope == vip.ScopeAdvisory && v.Outcome != vip.Pass:
 		r.Code = CodeAdvisory
 	case lo == vip.LevelFail:

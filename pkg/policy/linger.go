@@ -7,7 +7,8 @@ import (
 
 // lingering keeps addresses that no service wants any more, because it is
 // withdrawn or a reload removed it, while a peer still has a route for them and
-// Linger longer: packets that are under way must find them.
+// Linger longer: ToRs reprogram, and packets under way must find them. A stop
+// keeps all of them until its own step.
 func (d *decider) lingering() {
 	if d.memory.Stop.Step >= StopRemove {
 		return
@@ -20,11 +21,13 @@ func (d *decider) lingering() {
 		if d.isSent(netip.PrefixFrom(a, a.BitLen())) {
 			last, known = d.in.Now, true
 		}
-		if end := last.Add(d.in.Linger); known && d.in.Now.Before(end) {
-			d.out.Addresses = append(d.out.Addresses, a)
-			d.memory.Routed[a] = last
-			d.wake(end)
+		end := last.Add(d.in.Linger)
+		if !known || d.memory.Stop.Step == StopNone && !d.in.Now.Before(end) {
+			continue
 		}
+		d.out.Addresses = append(d.out.Addresses, a)
+		d.memory.Routed[a] = last
+		d.wake(end)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // purpose is reached; these bounds hold when a peer or the kernel never answers.
 const (
 	shiftHold     = time.Second     // from the moment every peer has the shift: ToRs reprogram
-	shiftBound    = 3 * time.Second // all of StopShift
+	shiftBound    = 3 * time.Second // until every peer has the shift
 	withdrawBound = 3 * time.Second
 	ceaseBound    = 2 * time.Second
 	removeBound   = 2 * time.Second
