@@ -5,8 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -16,9 +14,6 @@ import (
 
 // version is set by the linker.
 var version = "unknown"
-
-// usageError is a call that cobra did not understand: exit code 2.
-type usageError struct{ error }
 
 func main() {
 	root := newRootCommand()
@@ -43,20 +38,6 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRunCommand(), newStatusCommand(), newCheckConfigCommand(), newConfigCommand(), newVersionCommand())
 	return root
-}
-
-// exitCode prints err and maps it: 0 ok, 1 failure, 2 usage.
-func exitCode(err error) int {
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "anyvip: %v\nanyvip --help tells more\n", err)
-		return 2
-	}
-	fmt.Fprintf(os.Stderr, "anyvip: %v\n", err)
-	return 1
 }
 
 // noArgs refuses arguments as a usage error.

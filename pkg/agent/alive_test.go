@@ -126,3 +126,45 @@ func TestPulsesAreMonotonic(t *testing.T) {
 		t.Errorf("the engine's beat %v has no monotonic reading", at)
 	}
 }
+
+// A process that was stopped as a whole (SIGSTOP, a frozen machine) finds every
+// beat old when it goes on, and gets the time to show life.
+func TestDeadmanForgivesAFreezeOfEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var w watch
+		froze, thawed := time.Now().Add(5*time.Second), time.Now().Add(25*time.Second)
+		last := func() time.Time {
+			now := time.Now()
+			if !now.Before(froze) && now.Before(thawed) {
+				time.Sleep(time.Until(thawed)) // the deadman stands still with all the others
+			}
+			if now = time.Now(); !now.Before(froze) && now.Before(thawed.Add(time.Second)) {
+				return froze
+			}
+			return now
+		}
+		w.deadman(last, nil, func() {}).run(ctx)
+		if len(w.seen) != 0 {
+			t.Errorf("seen %q after a freeze of everything", w.seen)
+		}
+	})
+}
+
+// Each time that a part stands still between the two limits is a Cease.
+func TestDeadmanCeasesEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5500*time.Millisecond)
+		defer cancel()
+		var w watch
+		begun := time.Now()
+		last := func() time.Time { return begun.Add(time.Since(begun).Truncate(2500 * time.Millisecond)) }
+		w.deadman(last, nil, func() {}).run(ctx)
+		synctest.Wait()
+		want := []string{"cease anyvip: agent stands still at 2s", "cease anyvip: agent stands still at 4.5s"}
+		if !slices.Equal(w.seen, want) {
+			t.Errorf("seen %q, want %q", w.seen, want)
+		}
+	})
+}

@@ -7,9 +7,9 @@ import (
 )
 
 // guard turns a panic of ours into a message to the deadman, which closes the
-// sessions and ends the process. Every goroutine of the agent's parts starts
-// through it; a panic in a library's own goroutine still ends the process at
-// once, and the peers see the connection close.
+// sessions and ends the process. Every part runs in it, and every check. A panic
+// in another goroutine, a library's or one that a part starts for itself, ends
+// the process at once, and the peers see the connection close.
 type guard struct{ panics chan string }
 
 // errPanicked is in the error of a part that panicked.

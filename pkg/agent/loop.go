@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -93,6 +94,7 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		l.turn()
 	}
+	l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: policy.Stopping.String(), To: policy.Stopped.String()})
 	return nil
 }
 
@@ -120,13 +122,13 @@ func (l *loop) turn() {
 		l.takeKernel(*got.kernel)
 		decide = true
 	}
-	if got.reload != nil {
-		decide = l.takeReload(*got.reload) || decide
-	}
 	if got.stop != "" && l.input.Phase < policy.Stopping {
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: l.input.Phase.String(), To: policy.Stopping.String(), Reason: got.stop})
 		l.input.Phase = policy.Stopping
 		decide = true
+	}
+	if got.reload != nil {
+		decide = l.takeReload(*got.reload) || decide
 	}
 	if at := l.desired.DecideAt; !at.IsZero() && !l.at.Before(at) {
 		decide = true
@@ -231,10 +233,13 @@ func (l *loop) takeKernel(r kernel.Report) {
 }
 
 // takeReload takes a configuration that was read again, or writes down why
-// there is none. A bad file changes nothing.
+// there is none. A bad file changes nothing, and a stop begins nothing new.
 func (l *loop) takeReload(r reload) (decide bool) {
 	l.snapshot.Reload = status.Reload{At: l.at}
 	l.fresh = true
+	if r.err == nil && l.input.Phase >= policy.Stopping {
+		r.err = errors.New("the agent is stopping; the next start reads the file")
+	}
 	if r.err != nil {
 		l.snapshot.Reload.Error = r.err.Error()
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: "reload refused", Reason: r.err.Error()})

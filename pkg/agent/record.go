@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/health"
@@ -16,7 +17,7 @@ import (
 
 // record keeps an event and writes its one line to the log.
 func (l *loop) record(r event.Record) {
-	r.At = l.at
+	r.At, r.Reason = l.at, strings.ReplaceAll(r.Reason, "\n", "; ")
 	l.ring.Add(r)
 	attrs := []slog.Attr{slog.String(logKeys[r.Kind], r.Name)}
 	if r.From != "" {
@@ -55,6 +56,7 @@ func (l *loop) recordDecisions(before policy.Desired) {
 	for _, d := range l.desired.Decisions {
 		was, known := old[d.Service]
 		if known && was == d.Disposition {
+			delete(old, d.Service)
 			continue
 		}
 		r := event.Record{Kind: event.KindService, Name: d.Service, To: d.Disposition.String(), Reason: d.Reasons[0].String()}
@@ -62,8 +64,15 @@ func (l *loop) recordDecisions(before policy.Desired) {
 			r.From = was.String()
 		}
 		l.record(r)
+		delete(old, d.Service)
+	}
+	for _, name := range sorted(old) {
+		l.record(event.Record{Kind: event.KindService, Name: name, From: old[name].String(), To: removed})
 	}
 }
+
+// removed is the state of what is no longer in the configuration.
+const removed = "removed"
 
 func (l *loop) recordSessions(before, after map[string]vip.Session) {
 	for _, name := range sorted(after) {
@@ -98,6 +107,11 @@ func (l *loop) recordAddresses(before, after map[netip.Addr]vip.Address) {
 		was, is := before[a], after[a]
 		if was.State != is.State {
 			l.record(event.Record{Kind: event.KindAddress, Name: a.String(), From: was.State.String(), To: is.State.String(), Reason: is.Detail})
+		}
+	}
+	for _, a := range slices.SortedFunc(maps.Keys(before), netip.Addr.Compare) {
+		if _, still := after[a]; !still {
+			l.record(event.Record{Kind: event.KindAddress, Name: a.String(), From: before[a].State.String(), To: removed})
 		}
 	}
 }

@@ -80,8 +80,33 @@ func (d *decider) service(s Service) {
 	for _, h := range s.Addresses {
 		dec.Addresses = append(dec.Addresses, d.address(s, &m, prev, h.Prefix))
 	}
+	if m.Disposition.Announces() && len(m.Announced) == 0 {
+		dec.withoutAddress()
+	}
 	d.out.Decisions = append(d.out.Decisions, dec)
 	d.memory.Services[s.Name] = m
+}
+
+// withoutAddress makes the decision say that a healthy service is announced on
+// none of its addresses, and why, although Memory goes on as if it were.
+func (dec *Decision) withoutAddress() {
+	var reasons []Reason
+	for _, a := range dec.Addresses {
+		reasons = append(reasons, a.Reasons...)
+	}
+	if len(reasons) == 0 {
+		return // a service without addresses, which Validate refuses
+	}
+	dec.Disposition = Withdrawn
+	for _, r := range reasons {
+		if r.Code == CodeAddressUnknown {
+			dec.Disposition = Pending
+		}
+	}
+	dec.Reasons = append(reasons, dec.Reasons...)
+	if since := reasons[0].Since; !since.IsZero() {
+		dec.Since = since
+	}
 }
 
 // nextMemory is the heart: from what was, and the bounds between which the
@@ -92,10 +117,10 @@ func (d *decider) service(s Service) {
 func nextMemory(now time.Time, delay time.Duration, prev ServiceMemory, lo, hi vip.Level) (ServiceMemory, time.Time) {
 	m := prev
 	if !prev.Disposition.Announces() && lo != hi {
-		if prev.Disposition != Withdrawn && prev.Disposition != Recovering {
+		if prev.Disposition != Withdrawn {
 			m.Disposition = Pending
 		}
-		m.Level = lo
+		m.Level, m.RecoverAt = lo, time.Time{}
 		return m, time.Time{}
 	}
 	m.Level = min(max(prev.Level, lo), hi)
@@ -190,6 +215,9 @@ func (d *decider) addressUsable(addr netip.Addr, announced bool) (Reason, bool) 
 func (d *decider) reach(ann vip.Announcement) (sent []string, why []Reason) {
 	if len(d.in.Peers) == 0 {
 		return nil, []Reason{{Code: CodeNoPeer, Detail: "bgp.peers is empty, so nobody hears of it"}}
+	}
+	if d.out.Phase == Starting {
+		return nil, []Reason{{Code: CodeStarting, Detail: "the first round of checks is not over"}}
 	}
 	for _, p := range d.in.Peers {
 		r, ok := d.takes(p, ann.Prefix)

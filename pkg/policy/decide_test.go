@@ -292,6 +292,81 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// What a dashboard alerts on must not say announced when nothing is.
+func TestAServiceWithoutAnyUsableAddressIsNotCalledAnnounced(t *testing.T) {
+	in := world()
+	for _, p := range []netip.Prefix{vip4, vip6} {
+		in.Addresses[p.Addr()] = vip.Address{State: vip.AddressRefused, Since: epoch, Detail: "state dir is not writable"}
+	}
+	d := policy.Decide(in).Decisions[0]
+	if d.Disposition != policy.Withdrawn || d.Reasons[0].Code != policy.CodeAddressRefused || !d.Since.Equal(epoch) {
+		t.Errorf("%v since %v: %v", d.Disposition, d.Since, d.Reasons)
+	}
+	in.Addresses = nil
+	if d := policy.Decide(in).Decisions[0]; d.Disposition != policy.Pending {
+		t.Errorf("before the host was looked at: %v", d.Disposition)
+	}
+}
+
+func TestReasonsBeginWithWhatTheDispositionRestsOn(t *testing.T) {
+	failedThenError := verdict(vip.Fail)
+	failedThenError.Verdict.Detail, failedThenError.Verdict.ErrorSince, failedThenError.Verdict.ErrorDetail = "refused", epoch, "script is missing"
+	dependency := verdict(vip.Fail)
+	dependency.Scope = vip.ScopeDependency
+	for name, tc := range map[string]struct {
+		a, b      policy.Check
+		announced bool
+		want      []string
+	}{
+		"degraded beside a new check":     {dependency, verdict(vip.Unknown), true, []string{"check_degraded", "check_pending"}},
+		"pending beside a failed one":     {dependency, verdict(vip.Unknown), false, []string{"check_pending", "check_degraded"}},
+		"withdrawn by a failure":          {dependency, verdict(vip.Fail), true, []string{"check_failed", "check_degraded"}},
+		"failed, and now it cannot ask":   {failedThenError, verdict(vip.Pass), true, []string{"check_failed"}},
+		"a starting agent says it starts": {verdict(vip.Pass), verdict(vip.Pass), false, []string{"healthy"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := world()
+			in.Services[0].Require.Of = []policy.Require{check("a"), check("b")}
+			in.Checks = map[string]policy.Check{"a": verdict(vip.Pass), "b": verdict(vip.Pass)}
+			if tc.announced {
+				in.Prev = policy.Decide(in).Memory
+			}
+			in.Checks = map[string]policy.Check{"a": tc.a, "b": tc.b}
+			if d := policy.Decide(in).Decisions[0]; !slices.Equal(codes(d.Reasons), tc.want) {
+				t.Errorf("%v because of %v, want %v", d.Disposition, d.Reasons, tc.want)
+			}
+		})
+	}
+	in := world()
+	in.Phase = policy.Starting
+	in.Checks["other"] = verdict(vip.Unknown)
+	in.Services = append(in.Services, policy.Service{Name: "other", Addresses: []policy.HostPrefix{{Prefix: netip.MustParsePrefix("192.0.2.11/32")}},
+		Require: policy.Require{Rule: policy.RuleAll, Of: []policy.Require{check("other")}}})
+	if rs := policy.Decide(in).Decisions[0].Addresses[0].Reasons; !slices.Equal(codes(rs), []string{"starting"}) {
+		t.Errorf("while another service's check is unknown: %v", rs)
+	}
+}
+
+// A recovery that an unknown check interrupts begins again.
+func TestRecoveryDelayBeginsAgainBehindAnUnknown(t *testing.T) {
+	in := world()
+	in.Services[0].Require = policy.Require{Rule: policy.RuleAny, Of: []policy.Require{check("a"), check("b")}}
+	step := func(at time.Duration, a, b vip.Outcome) policy.Decision {
+		cb := verdict(b)
+		cb.PendingUntil = after(time.Hour)
+		in.Now, in.Checks = after(at), map[string]policy.Check{"a": verdict(a), "b": cb}
+		out := policy.Decide(in)
+		in.Prev = out.Memory
+		return out.Decisions[0]
+	}
+	step(0, vip.Fail, vip.Fail)
+	step(1*time.Second, vip.Pass, vip.Unknown) // recovers until 6 s
+	step(2*time.Second, vip.Fail, vip.Unknown)
+	if d := step(7*time.Second, vip.Pass, vip.Unknown); d.Disposition != policy.Recovering {
+		t.Errorf("a service that failed in between is %v at once: %v", d.Disposition, d.Reasons)
+	}
+}
+
 func TestOneFamilysAddressLeavesTheOtherAlone(t *testing.T) {
 	in := world()
 	in.Addresses[vip6.Addr()] = vip.Address{State: vip.AddressRefused}

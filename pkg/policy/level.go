@@ -99,23 +99,27 @@ func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
 			first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
 		}
 	}
-	reasons := append(first, d.checkReasons(s.Require)...)
+	reasons := append(first, d.checkReasons(s.Require, m.Disposition)...)
 	if len(reasons) == 0 { // a level that no check explains: cannot be, and is said all the same
 		return []Reason{{Code: CodeNone, Detail: "no check explains this: " + s.Require.String()}}
 	}
 	return reasons
 }
 
-// checkReasons names every check of the tree that is not simply passing, the
-// worst first.
-func (d *decider) checkReasons(r Require) []Reason {
+// checkReasons names every check of the tree that is not simply passing: what
+// the disposition rests on first.
+func (d *decider) checkReasons(r Require, disposition Disposition) []Reason {
 	var reasons []Reason
 	for _, name := range r.Checks() {
 		if reason, ok := d.checkReason(name); ok {
 			reasons = append(reasons, reason)
 		}
 	}
-	slices.SortStableFunc(reasons, func(a, b Reason) int { return severity(a.Code) - severity(b.Code) })
+	weight := []Code{CodeCheckFailed, CodeCheckError, CodeCheckDegraded, CodeCheckPending, CodeAdvisory}
+	if disposition == Pending {
+		weight = []Code{CodeCheckPending, CodeCheckFailed, CodeCheckError, CodeCheckDegraded, CodeAdvisory}
+	}
+	slices.SortStableFunc(reasons, func(a, b Reason) int { return slices.Index(weight, a.Code) - slices.Index(weight, b.Code) })
 	return reasons
 }
 
@@ -125,6 +129,8 @@ func (d *decider) checkReason(name string) (Reason, bool) {
 	r := Reason{Subject: name, Detail: v.Detail, Since: v.Since}
 	lo, hi := d.checkBounds(name)
 	switch {
+	case !v.ErrorSince.IsZero() && v.Outcome == vip.Fail && lo == vip.LevelFail:
+		r.Code, r.Detail = CodeCheckFailed, v.Detail+"; now it cannot ask: "+v.ErrorDetail
 	case !v.ErrorSince.IsZero():
 		r.Code, r.Detail, r.Since = CodeCheckError, v.ErrorDetail, v.ErrorSince
 	case lo != hi:
@@ -142,8 +148,4 @@ func (d *decider) checkReason(name string) (Reason, bool) {
 		r.Detail = "no verdict in time"
 	}
 	return r, true
-}
-
-func severity(c Code) int {
-	return slices.Index([]Code{CodeCheckFailed, CodeCheckPending, CodeCheckError, CodeCheckDegraded, CodeAdvisory}, c)
 }

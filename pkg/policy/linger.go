@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"net/netip"
-	"slices"
-)
+import "net/netip"
 
 // lingering keeps addresses that no service wants any more, because it is
 // withdrawn or a reload removed it, while a peer still has a route for them and
@@ -13,8 +10,12 @@ func (d *decider) lingering() {
 	if d.memory.Stop.Step >= StopRemove {
 		return
 	}
+	wanted := make(map[netip.Addr]bool, len(d.out.Addresses))
+	for _, a := range d.out.Addresses {
+		wanted[a] = true
+	}
 	for a, f := range d.in.Addresses {
-		if !f.Ours || slices.Contains(d.out.Addresses, a) {
+		if !f.Ours || wanted[a] {
 			continue
 		}
 		last, known := d.in.Prev.Routed[a]

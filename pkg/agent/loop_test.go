@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// lonelyLoop is a loop over receivers that do nothing.
+func lonelyLoop(c *config.Config) (*loop, *mailbox, *status.Publisher) {
+	mail, snapshots := newMailbox(), status.NewPublisher()
+	nobody := receivers{bgp: func(bgp.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}}
+	return newLoop(c, "test", nobody, mail, snapshots, slog.New(slog.DiscardHandler)), mail, snapshots
+}
+
+func TestTheLoopTurnsWithoutMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		l, _, _ := lonelyLoop(&config.Config{})
+		go func() { _ = l.run(ctx) }()
+		time.Sleep(aliveLimit)
+		for range 1000 {
+			time.Sleep(777 * time.Millisecond)
+			if age := time.Since(l.lastBeat()); age > heartbeat {
+				t.Fatalf("last turn %v ago", age)
+			}
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestRecordsArePublishedOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l, mail, snapshots := lonelyLoop(&config.Config{Checks: []checks.Config{{Name: "web", Rise: 1, Fall: 1, Kind: fakeKind{name: "web"}}}})
+		go func() { _ = l.run(ctx) }()
+		pass := func() { mail.result(vip.Result{Check: "web", At: time.Now(), Outcome: vip.Pass}); synctest.Wait() }
+		pass() // the verdict
+		before := snapshots.Load()
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			pass()
+		}
+		after := snapshots.Load()
+		if n := after.Serial - before.Serial; n < 9 || n > 10 {
+			t.Errorf("%d snapshots in 10 s of results that change nothing, want one a second", n)
+		}
+		if after.Counters.Decisions != before.Counters.Decisions {
+			t.Error("a result that changes nothing led to a decision")
+		}
+		if before.Checks[0].Probes != 1 || after.Checks[0].Probes < 90 {
+			t.Errorf("%d, then %d probes: a snapshot changed, or records were not published", before.Checks[0].Probes, after.Checks[0].Probes)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
