@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/lab"
+	"github.com/anyvip/anyvip/lab/feed"
 	"github.com/anyvip/anyvip/lab/load"
 	"github.com/anyvip/anyvip/lab/watch"
 )
@@ -40,7 +41,10 @@ type Options struct {
 // Run tells the story and takes the lab down. It returns nil only if all of it
 // was seen. It needs no privilege where user namespaces are allowed.
 func Run(ctx context.Context, o Options) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	s := &story{teller: teller{w: o.Out, colour: o.Colour, start: time.Now()}, ctx: ctx}
+	defer s.feedsEnd() // after Down and cancel, which end their commands
+	defer cancel()
 	topo, err := lab.Load(o.File)
 	if err != nil {
 		return err
@@ -79,17 +83,19 @@ type story struct {
 	teller
 	ctx context.Context //nolint:containedctx // of the one run that a story is
 	lab *lab.Lab
-	tor *feed[watch.Event]
+	tor *feed.Feed[watch.Event]
+
+	feeds []<-chan struct{} // each closed when that feed has ended
 }
 
 // instruments watch the ToR: BGP on each server's link, and the kernel's routes.
 func (s *story) instruments() (err error) {
-	s.tor, err = follow(s.ctx, s.lab, watch.Decode, "tor", "anyvip-lab", "watch",
+	_, s.tor, err = follow(s, watch.Decode, "tor", "anyvip-lab", "watch",
 		"--wire", "eth1", "--wire", "eth2", "--wire", "eth3", "--fib", vip4.String()+","+vip6.String())
 	if err != nil {
 		return err
 	}
-	_, err = s.tor.wait(s.ctx, 5*time.Second, "the instruments at the ToR are ready", func(e watch.Event) bool { return e.Kind == watch.Ready })
+	_, err = s.tor.Wait(s.ctx, 5*time.Second, "the instruments at the ToR are ready", func(e watch.Event) bool { return e.Kind == watch.Ready })
 	return err
 }
 
@@ -252,14 +258,14 @@ func onlyAt(when time.Time, sum load.Summary) bool {
 // after since.
 func (s *story) route(since time.Time, p netip.Prefix, n int, limit time.Duration) (watch.Event, error) {
 	what := fmt.Sprintf("%d next hops for %s in the ToR's kernel", n, p)
-	return s.tor.wait(s.ctx, limit, what, func(e watch.Event) bool {
+	return s.tor.Wait(s.ctx, limit, what, func(e watch.Event) bool {
 		return e.Kind == watch.FIB && !e.Time.Before(since) && e.Route.Prefix == p && len(e.Route.Addrs()) == n
 	})
 }
 
 // update waits for a BGP message from the server on one of the ToR's links.
 func (s *story) update(since time.Time, link, what string, limit time.Duration, match func(*watch.Message) bool) (watch.Event, error) {
-	return s.tor.wait(s.ctx, limit, what+" on the wire", func(e watch.Event) bool {
+	return s.tor.Wait(s.ctx, limit, what+" on the wire", func(e watch.Event) bool {
 		return e.Kind == watch.Wire && !e.Time.Before(since) && e.Message.Interface == link &&
 			e.Message.Src.Addr().As4()[3] == 2 && match(e.Message) // servers are .2 of their link
 	})
@@ -303,31 +309,34 @@ func (s *story) sh(node, line string) error {
 }
 
 // client is a load that runs.
-type client struct{ feed *feed[load.Event] }
+type client struct {
+	cmd  *lab.Cmd
+	feed *feed.Feed[load.Event]
+}
 
 func (s *story) startLoad() (client, error) {
-	f, err := follow(s.ctx, s.lab, load.Decode, "client", "anyvip-lab", "load", "--target", url, "--rate", rate)
+	cmd, f, err := follow(s, load.Decode, "client", "anyvip-lab", "load", "--target", url, "--rate", rate)
 	if err != nil {
 		return client{}, err
 	}
-	_, err = f.wait(s.ctx, 5*time.Second, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
-	return client{f}, err
+	_, err = f.Wait(s.ctx, 5*time.Second, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
+	return client{cmd, f}, err
 }
 
 // end stops the load and returns its summary.
 func (c client) end(s *story) (load.Summary, error) {
-	if err := c.feed.cmd.Signal(syscall.SIGTERM); err != nil {
+	if err := c.cmd.Signal(syscall.SIGTERM); err != nil {
 		return load.Summary{}, err
 	}
 	return c.summary(s)
 }
 
 func (c client) summary(s *story) (load.Summary, error) {
-	e, err := c.feed.wait(s.ctx, 10*time.Second, "the client's summary", func(e load.Event) bool { return e.Kind == load.Summed })
+	e, err := c.feed.Wait(s.ctx, 10*time.Second, "the client's summary", func(e load.Event) bool { return e.Kind == load.Summed })
 	if err != nil {
 		return load.Summary{}, err
 	}
-	c.feed.done.Wait()
+	<-c.feed.Done()
 	if n := e.Summary.Failures[load.Local]; n > 0 {
 		return load.Summary{}, fmt.Errorf("the client itself could not ask %d times: the measurement is void", n)
 	}
@@ -336,11 +345,11 @@ func (c client) summary(s *story) (load.Summary, error) {
 
 // load runs a load to its end.
 func (s *story) load(args ...string) (load.Summary, error) {
-	f, err := follow(s.ctx, s.lab, load.Decode, "client", append([]string{"anyvip-lab", "load", "--target", url}, args...)...)
+	cmd, f, err := follow(s, load.Decode, "client", append([]string{"anyvip-lab", "load", "--target", url}, args...)...)
 	if err != nil {
 		return load.Summary{}, err
 	}
-	return client{f}.summary(s)
+	return client{cmd, f}.summary(s)
 }
 
 // evidence is what to look at when a chapter did not come true.

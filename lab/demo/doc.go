@@ -5,5 +5,5 @@
 // the wire or by the client. It must not know the daemon's code; it looks at it
 // as an operator and a client would.
 //
-// Goroutines: one per feed, which ends with its command.
+// Goroutines: those of the feeds. Run waits for them.
 package demo

@@ -97,7 +97,7 @@ func TestKilledAgentLeavesAddressesToTheNext(t *testing.T) {
 }
 
 // vipChanges are what happened to VIPs since then.
-func vipChanges(monitor *feed[addressEvent], since time.Time) []addressEvent {
+func vipChanges(monitor *instrument[addressEvent], since time.Time) []addressEvent {
 	return monitor.all(func(e addressEvent) bool {
 		return e.At.After(since) && slices.ContainsFunc(vips, func(p netip.Prefix) bool { return p.String() == e.Address })
 	})

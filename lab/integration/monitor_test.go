@@ -18,7 +18,7 @@ type addressEvent struct {
 }
 
 // monitor follows the addresses of a node's lo. It waits until it misses nothing.
-func (r *rig) monitor(node string) *feed[addressEvent] {
+func (r *rig) monitor(node string) *instrument[addressEvent] {
 	r.t.Helper()
 	f := follow(r, decodeAddresses, node, "ip", "-tshort", "-oneline", "monitor", "address")
 	// A change of our own shows that the socket is open.

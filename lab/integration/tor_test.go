@@ -28,7 +28,7 @@ const patience = 20 * time.Second
 // tor is the instrument at a ToR: BGP on the links to s1 (eth1) and s2 (eth2),
 // and the kernel's routes to the VIPs.
 type tor struct {
-	*feed[watch.Event]
+	*instrument[watch.Event]
 	name string
 }
 
@@ -129,7 +129,7 @@ func isLeaving(m *watch.Message) bool {
 func isCease(m *watch.Message) bool { return m.Notified != nil && m.Notified.Code == 6 }
 
 // client opens 200 connections a second.
-type client struct{ *feed[load.Event] }
+type client struct{ *instrument[load.Event] }
 
 func (r *rig) startLoad() client {
 	r.t.Helper()

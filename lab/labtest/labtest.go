@@ -28,18 +28,14 @@ var needs = map[string]func() error{
 		}
 		return nil
 	},
-	"ip":         program("iproute2", "ip"),
-	"frr":        program("frr", "/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"),
-	"bird":       program("bird2", "bird", "birdc"),
-	"keepalived": program("keepalived", "keepalived"),
-	"tcpdump":    program("tcpdump", "tcpdump"),
-	"nft":        program("nftables", "nft"),
-	"tc":         program("iproute2", "tc"),
+	"ip":   program("iproute2", "ip"),
+	"frr":  program("frr", "/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"),
+	"bird": program("bird2", "bird", "birdc"),
 }
 
 // Need skips the test if the machine lacks one of things: "namespaces" (what every
-// lab needs), "root", or a program: "ip", "frr", "bird", "keepalived", "tcpdump",
-// "nft", "tc". With ANYVIP_REQUIRE_INTEGRATION=1 it fails the test instead.
+// lab needs), "root", or a program: "ip", "frr", "bird". With
+// ANYVIP_REQUIRE_INTEGRATION=1 it fails the test instead.
 func Need(t testing.TB, things ...string) {
 	t.Helper()
 	for _, thing := range things {

@@ -1,12 +1,11 @@
 package load
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
 	"io"
 	"iter"
 	"time"
+
+	"github.com/anyvip/anyvip/lab/feed"
 )
 
 // Kind says which part of an Event is filled.
@@ -87,28 +86,8 @@ type Percentiles struct {
 
 // Decode reads what `anyvip-lab load` prints, one event after the other, until the end of the input. An error, of the
 // input or of a line, ends the sequence.
-func Decode(r io.Reader) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		lines := bufio.NewReader(r)
-		for {
-			line, err := lines.ReadBytes('\n')
-			if len(line) > 1 {
-				var e Event
-				if bad := json.Unmarshal(line, &e); bad != nil {
-					yield(Event{}, fmt.Errorf("decode load event %.80q: %w", line, bad))
-					return
-				}
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if err == io.EOF {
-				return
-			}
-			if err != nil {
-				yield(Event{}, fmt.Errorf("read load events: %w", err))
-				return
-			}
-		}
-	}
-}
+func Decode(r io.Reader) iter.Seq2[Event, error] { return feed.Decode[Event](r, "load") }
+
+// Print returns an emit function for Run that writes one line of JSON per event, what Decode reads. When a write
+// has failed it calls failed, once, and writes nothing more.
+func Print(w io.Writer, failed func(error)) func(Event) { return feed.Print[Event](w, "load", failed) }

@@ -2,9 +2,6 @@ package load
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"sync"
@@ -142,20 +139,4 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	}
 	rank := (len(sorted)*p + 99) / 100
 	return sorted[max(rank, 1)-1]
-}
-
-// Print returns an emit function for Run that writes one line of JSON per event, what Decode reads. When a write
-// has failed it calls failed, once, and writes nothing more.
-func Print(w io.Writer, failed func(error)) func(Event) {
-	encoder := json.NewEncoder(w)
-	broken := false
-	return func(e Event) {
-		if broken {
-			return
-		}
-		if err := encoder.Encode(e); err != nil {
-			broken = true
-			failed(fmt.Errorf("print load event: %w", err))
-		}
-	}
 }

@@ -2,8 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -283,19 +281,4 @@ func TestPrintAndDecode(t *testing.T) {
 	if diff := cmp.Diff(events, back); diff != "" {
 		t.Errorf("decoded (-want +got):\n%s", diff)
 	}
-	for _, err := range Decode(strings.NewReader("ready\n")) {
-		if err == nil || !strings.Contains(err.Error(), "ready") {
-			t.Errorf("error %v", err)
-		}
-	}
-	broken := Print(failing{}, func(err error) { fmt.Fprintln(&text, err) })
-	broken(Event{})
-	broken(Event{})
-	if strings.Count(text.String(), "disk full") != 1 {
-		t.Error("a write error is said once")
-	}
 }
-
-type failing struct{}
-
-func (failing) Write([]byte) (int, error) { return 0, errors.New("disk full") }

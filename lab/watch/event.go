@@ -1,13 +1,12 @@
 package watch
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
 	"io"
 	"iter"
 	"net/netip"
 	"time"
+
+	"github.com/anyvip/anyvip/lab/feed"
 )
 
 // Kind says which part of an Event is filled.
@@ -156,30 +155,10 @@ type NextHop struct {
 	Weight    int        `json:"weight,omitempty"` // only where it is not 1
 }
 
-// Decode reads what `anyvip-lab watch` prints, one event after the other, until the end of the input. An error, of
-// the input or of a line, ends the sequence.
-func Decode(r io.Reader) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		lines := bufio.NewReader(r)
-		for {
-			line, err := lines.ReadBytes('\n')
-			if len(line) > 1 {
-				var e Event
-				if bad := json.Unmarshal(line, &e); bad != nil {
-					yield(Event{}, fmt.Errorf("decode watch event %.80q: %w", line, bad))
-					return
-				}
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if err == io.EOF {
-				return
-			}
-			if err != nil {
-				yield(Event{}, fmt.Errorf("read watch events: %w", err))
-				return
-			}
-		}
-	}
-}
+// Decode reads what `anyvip-lab watch` prints, one event after the other, until the end of the input. An error, of the
+// input or of a line, ends the sequence.
+func Decode(r io.Reader) iter.Seq2[Event, error] { return feed.Decode[Event](r, "watch") }
+
+// Print returns an emit function for Run that writes one line of JSON per event, what Decode reads. When a write
+// has failed it calls failed, once, and writes nothing more.
+func Print(w io.Writer, failed func(error)) func(Event) { return feed.Print[Event](w, "watch", failed) }

@@ -2,10 +2,7 @@ package watch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -59,22 +56,6 @@ func Run(ctx context.Context, c Config, emit func(Event)) error {
 		return nil
 	})
 	return group.Wait()
-}
-
-// Print returns an emit function for Run that writes one line of JSON per event, what Decode reads. When a write
-// has failed it calls failed, once, and writes nothing more.
-func Print(w io.Writer, failed func(error)) func(Event) {
-	encoder := json.NewEncoder(w)
-	broken := false
-	return func(e Event) {
-		if broken {
-			return
-		}
-		if err := encoder.Encode(e); err != nil {
-			broken = true
-			failed(fmt.Errorf("print watch event: %w", err))
-		}
-	}
 }
 
 func oneAtATime(emit func(Event)) func(Event) {

@@ -258,17 +258,3 @@ func TestRunSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
-
-func TestDecodeStopsAtALineThatIsNoEvent(t *testing.T) {
-	var kinds []string
-	for e, err := range Decode(strings.NewReader("{\"kind\":\"ready\"}\n\nnonsense\n{\"kind\":\"fib\"}\n")) {
-		if err != nil {
-			kinds = append(kinds, "error")
-			continue
-		}
-		kinds = append(kinds, string(e.Kind))
-	}
-	if got := strings.Join(kinds, " "); got != "ready error" {
-		t.Errorf("got %q", got)
-	}
-}
