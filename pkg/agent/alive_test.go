@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,7 +111,7 @@ func TestPulsesAreMonotonic(t *testing.T) {
 	l := newLoop(&config.Config{}, "test", receivers{bgp: func(bgp.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}},
 		newMailbox(), status.NewPublisher(), slog.New(slog.DiscardHandler))
 	l.turn()
-	if at := l.lastBeat(); at == at.Round(0) {
+	if at := l.lastBeat(); !strings.Contains(at.String(), " m=") {
 		t.Errorf("the loop's beat %v has no monotonic reading", at)
 	}
 	e := bgp.New(bgp.Options{Report: func(bgp.Report) {}, Log: slog.New(slog.DiscardHandler)})
@@ -122,7 +123,7 @@ func TestPulsesAreMonotonic(t *testing.T) {
 	}
 	cancel()
 	<-done
-	if at := e.LastPass(); at == at.Round(0) {
+	if at := e.LastPass(); !strings.Contains(at.String(), " m=") {
 		t.Errorf("the engine's beat %v has no monotonic reading", at)
 	}
 }
