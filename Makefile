@@ -29,7 +29,7 @@ demo: build ## the story, told while it happens, root or not; under 45 s
 	@bin/anyvip-lab demo
 
 test: peers ## everything, with the race detector, against real FRR and BIRD
-	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname --hide-summary=output -- -race -count=1 -timeout 15m ./...
+	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname -- -race -count=1 -timeout 15m ./...
 
 check: lint ## gofmt, vet, golangci-lint, import rules, the generated reference
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt on these files"; exit 1; }

@@ -29,24 +29,29 @@ type Feed[E any] struct {
 
 // Follow starts cmd, whose standard output goes to *stdout, and decodes what it
 // prints. After an error of decode there are no more events, but the output is
-// still read: the command is never blocked.
+// still read: the command is never blocked, not even in its Start.
 func Follow[E any](cmd Command, stdout *io.Writer, decode func(io.Reader) iter.Seq2[E, error]) (*Feed[E], error) {
 	f := &Feed[E]{done: make(chan struct{}), more: make(chan struct{})}
 	out, in := io.Pipe()
 	*stdout = in
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
+	read := make(chan struct{})
 	go func() {
-		defer close(f.done)
-		var command sync.WaitGroup
-		command.Go(func() { in.CloseWithError(cmd.Wait()) })
+		defer close(read)
 		for e, err := range decode(out) {
 			f.add(e, err)
 		}
 		f.add(*new(E), io.EOF)
 		_, _ = io.Copy(io.Discard, out)
-		command.Wait()
+	}()
+	if err := cmd.Start(); err != nil {
+		in.CloseWithError(err)
+		<-read
+		return nil, err
+	}
+	go func() {
+		defer close(f.done)
+		in.CloseWithError(cmd.Wait())
+		<-read
 	}()
 	return f, nil
 }

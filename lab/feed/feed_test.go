@@ -151,6 +151,27 @@ func TestFeedNeverBlocksItsCommand(t *testing.T) {
 	})
 }
 
+// printer prints in its Start, before it fails there: as a command of a lab
+// does whose context ends in that moment.
+type printer struct{ program }
+
+func (p *printer) Start() error {
+	if _, err := io.WriteString(p.stdout, line(1)+"\n"); err != nil {
+		return err
+	}
+	return p.refuse
+}
+
+func TestAStartThatPrintsAndFailsIsNotBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // a Write that nobody reads would deadlock the bubble
+		refused := errors.New("context canceled")
+		p := &printer{program{refuse: refused}}
+		if f, err := Follow(p, &p.stdout, decode); !errors.Is(err, refused) || f != nil {
+			t.Errorf("feed %v, error %v", f, err)
+		}
+	})
+}
+
 func TestFollowSaysWhyItCannotStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{refuse: errors.New("no such program")}
