@@ -8,7 +8,7 @@ import (
 // Config is the speaker's configuration. Its zero values are what an absent key
 // means, or, where a default tag is, what the config package replaced by it.
 type Config struct {
-	ASN             uint32         `yaml:"asn" doc:"own AS number"`
+	ASN             uint32         `yaml:"asn" min:"1" doc:"own AS number"`
 	RouterID        netip.Addr     `yaml:"router_id" doc:"BGP identifier, an IPv4 address unique among the peers' neighbours"`
 	AllowedPrefixes []netip.Prefix `yaml:"allowed_prefixes" doc:"nothing outside these ever leaves"`
 	ListenPort      uint16         `yaml:"listen_port" default:"179" doc:"where passive peers connect to; not opened unless a peer is passive"`
@@ -20,8 +20,8 @@ type Config struct {
 type PeerConfig struct {
 	Name         string        `yaml:"name" doc:"unique name, used in status, logs and metrics"`
 	Address      netip.Addr    `yaml:"address" doc:"the peer's address"`
-	ASN          uint32        `yaml:"asn" doc:"the peer's AS number; the same as ours makes it iBGP"`
-	Port         uint16        `yaml:"port" default:"179" doc:"where the peer listens"`
+	ASN          uint32        `yaml:"asn" min:"1" doc:"the peer's AS number; the same as ours makes it iBGP"`
+	Port         uint16        `yaml:"port" min:"1" default:"179" doc:"where the peer listens"`
 	LocalAddress netip.Addr    `yaml:"local_address" doc:"source of the session; default: what the kernel picks"`
 	HoldTime     time.Duration `yaml:"hold_time" default:"9s" doc:"3s to 65535s in whole seconds; keepalives go out every third of it"`
 	PasswordFile string        `yaml:"password_file" doc:"TCP MD5 key (RFC 2385), the file's first line"`

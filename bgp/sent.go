@@ -51,25 +51,32 @@ func (r reader) forget(peer string) {
 	delete(r.sent, peer)
 }
 
-// readSent reads every peer that is due, and says when the next will be.
+// readSent reads the peer that has been due for longest, and says when to read
+// the next. It reads no more than one: a change that comes in meanwhile goes out
+// before the others are read, and the pulse never waits for all of them.
 func (e *Engine) readSent(ctx context.Context) time.Duration {
-	next := never
-	for name, round := range e.reader.rounds {
-		p, ok := e.want.peer(name)
-		if round.done || !ok {
-			continue
-		}
-		if wait := time.Until(round.at); wait > 0 {
-			next = min(next, wait)
-			continue
-		}
-		round = e.readPeer(ctx, p, round)
-		e.reader.rounds[name] = round
-		if !round.done {
-			next = min(next, max(time.Until(round.at), 0))
+	p, at, ok := e.nextRead()
+	if !ok {
+		return never
+	}
+	if wait := time.Until(at); wait > 0 {
+		return wait
+	}
+	e.reader.rounds[p.Name] = e.readPeer(ctx, p, e.reader.rounds[p.Name])
+	if _, at, ok = e.nextRead(); !ok {
+		return never
+	}
+	return max(time.Until(at), 0)
+}
+
+// nextRead is the peer to read next, and when.
+func (e *Engine) nextRead() (next Peer, at time.Time, ok bool) {
+	for _, p := range e.want.Peers {
+		if r, up := e.reader.rounds[p.Name]; up && !r.done && (!ok || r.at.Before(at)) {
+			next, at, ok = p, r.at, true
 		}
 	}
-	return next
+	return next, at, ok
 }
 
 func (e *Engine) readPeer(ctx context.Context, p Peer, r round) round {

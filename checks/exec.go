@@ -84,6 +84,7 @@ func (e execChecker) Probe(ctx context.Context) vip.Result {
 	if cmd.Process != nil {
 		// The group keeps its number for as long as anyone is in it.
 		_ = killGroup(cmd.Process) // nobody left is what we hope for
+		reap(cmd.Process)
 	}
 	if cmd.ProcessState == nil {
 		return vip.Result{Outcome: vip.Error, Class: vip.ClassLocal, Detail: "start: " + err.Error()}
@@ -98,6 +99,18 @@ func killGroup(leader *os.Process) error {
 		return os.ErrProcessDone
 	}
 	return err
+}
+
+// reap takes the remains of the group that leader led. They are ours where
+// orphans come to us: an agent that is process 1 of its container would keep
+// them as zombies until no process can be started. Anywhere else there are none.
+func reap(leader *os.Process) {
+	for {
+		_, err := syscall.Wait4(-leader.Pid, nil, 0, nil)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
 }
 
 // judge turns the end of a command into a result; line is what it said.

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs what the tests need from Debian, without starting any service: the
-# real routers they talk to, and the C compiler of the race detector. Does
+# real routers they talk to, ip, sysctl, kill and pgrep, and the C compiler of the race detector. Does
 # nothing when all is there; says what to do when it may not.
 set -eu
 missing=
 [ -x /usr/lib/frr/bgpd ] || missing="$missing frr"
 [ -x /usr/sbin/bird ] || missing="$missing bird2"
 command -v ip >/dev/null || missing="$missing iproute2"
+command -v sysctl >/dev/null || missing="$missing procps"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -92,6 +92,7 @@ func TestAServerServesUntilSomethingSharedChanges(t *testing.T) {
 		{"the first passive peer of a family", sessions(passive), sessions(passive, peer("2001:db8::1", "", true)), false},
 		{"a password goes while listening", sessions(active, passive), sessions(peer("10.0.0.2", "", false), passive), false},
 		{"a password goes without a listener", sessions(active), sessions(peer("10.0.0.2", "", false)), true},
+		{"a peer with a password goes while listening", sessions(active, passive), sessions(passive), true},
 		{"a password changes", sessions(passive), sessions(peer("10.0.0.3", "z", true)), true},
 		{"another AS", sessions(active), bgp.Sessions{ASN: 2, RouterID: netip.MustParseAddr("10.0.0.1"), ListenPort: 179, Peers: []bgp.Peer{active}}, false},
 	} {

@@ -55,16 +55,16 @@ func (s *Speaker) findOut(ctx context.Context, p *peer) {
 		return
 	}
 	p.diagnosable = now.Add(diagnosisGap)
-	want, sig := p.want, signal{kind: diagnosed, generation: s.generation, peer: p.want.Address}
+	h, sig := s.handshake(p), signal{kind: diagnosed, generation: s.generation, peer: p.want.Address}
 	s.diagnoses.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, findOutLimit)
 		defer cancel()
-		conn, err := dial(ctx, want)
+		conn, err := h.dial(ctx)
 		if err == nil {
 			_ = conn.Close()
 			return
 		}
-		sig.failure, sig.at = dialFailure(err.Error(), want), time.Now()
+		sig.failure, sig.at = dialFailure(err.Error(), h.peer), time.Now()
 		s.signals.put(sig)
 	})
 }
@@ -113,7 +113,7 @@ func (s *Speaker) handshake(p *peer) handshake {
 func (h handshake) hold(ctx context.Context) (f failure, verdict bool) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisLimit)
 	defer cancel()
-	conn, err := dial(ctx, h.peer)
+	conn, err := h.dial(ctx)
 	if err != nil {
 		return failure{}, true
 	}
@@ -162,10 +162,11 @@ func (h handshake) judge(m *packet.BGPMessage) (f failure, verdict bool) {
 }
 
 // dial connects as GoBGP would: same source, password and TTL.
-func dial(ctx context.Context, p bgp.Peer) (net.Conn, error) {
+func (h handshake) dial(ctx context.Context) (net.Conn, error) {
+	p := h.peer
 	d := net.Dialer{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
-		if cerr := c.Control(func(fd uintptr) { err = setOptions(int(fd), p) }); cerr != nil {
+		if cerr := c.Control(func(fd uintptr) { err = h.setOptions(int(fd)) }); cerr != nil {
 			return cerr
 		}
 		return err
@@ -177,7 +178,8 @@ func dial(ctx context.Context, p bgp.Peer) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", netip.AddrPortFrom(p.Address, p.Port).String())
 }
 
-func setOptions(fd int, p bgp.Peer) error {
+func (h handshake) setOptions(fd int) error {
+	p := h.peer
 	level, minTTL := unix.IPPROTO_IP, unix.IP_MINTTL
 	ttl := unix.IP_TTL
 	if p.Address.Is6() {
@@ -186,8 +188,8 @@ func setOptions(fd int, p bgp.Peer) error {
 	var errs []error
 	if p.TTLSecurity {
 		errs = append(errs, unix.SetsockoptInt(fd, level, ttl, 255), unix.SetsockoptInt(fd, level, minTTL, 255))
-	} else if p.Multihop > 0 {
-		errs = append(errs, unix.SetsockoptInt(fd, level, ttl, int(p.Multihop)))
+	} else if p.ASN != h.asn { // on iBGP GoBGP leaves the system's
+		errs = append(errs, unix.SetsockoptInt(fd, level, ttl, int(max(p.Multihop, 1))))
 	}
 	if p.Password != "" {
 		sig := unix.TCPMD5Sig{}

@@ -85,7 +85,7 @@ func (s *Speaker) openPeer(p *peer) error {
 	}
 	p.open = true
 	if p.want.Passive && s.listenErr != nil {
-		s.fail(p, failure{vip.CauseLocal, fmt.Sprintf("cannot listen for the peer: %v; port 179 needs CAP_NET_BIND_SERVICE", s.listenErr)})
+		s.fail(p, failure{vip.CauseLocal, fmt.Sprintf("cannot listen for the peer: %v; free the port (below 1024 it needs CAP_NET_BIND_SERVICE), then restart the agent", s.listenErr)})
 	}
 	return nil
 }

@@ -21,11 +21,12 @@ const abortLimit = 500 * time.Millisecond
 // shared is what all sessions have in common, and what a GoBGP server cannot
 // change once it runs.
 type shared struct {
-	asn       uint32
-	routerID  netip.Addr
-	port      uint16   // 0: does not listen
-	listen    []string // addresses, by the families of the passive peers
-	passwords []netip.Addr
+	asn      uint32
+	routerID netip.Addr
+	port     uint16       // 0: does not listen
+	listen   []string     // addresses, by the families of the passive peers
+	keyed    []netip.Addr // addresses for which the listener may have an MD5 key
+	open     []netip.Addr // addresses of peers without a password
 }
 
 // newShared listens only if a peer is passive, and only in its family: a host
@@ -34,7 +35,9 @@ func newShared(want bgp.Sessions) shared {
 	sh := shared{asn: want.ASN, routerID: want.RouterID}
 	for _, p := range want.Peers {
 		if p.Password != "" {
-			sh.passwords = append(sh.passwords, p.Address)
+			sh.keyed = append(sh.keyed, p.Address)
+		} else {
+			sh.open = append(sh.open, p.Address)
 		}
 		address := "0.0.0.0"
 		if p.Address.Is6() {
@@ -51,9 +54,9 @@ func newShared(want bgp.Sessions) shared {
 
 // serves says whether a server that was started with sh will do for want.
 // GoBGP never takes a listener's MD5 key back, so a peer that lost its password
-// needs a new listener.
+// needs a new listener; one that is gone does no harm.
 func (sh shared) serves(want shared) bool {
-	if sh.port != 0 && slices.ContainsFunc(sh.passwords, func(a netip.Addr) bool { return !slices.Contains(want.passwords, a) }) {
+	if sh.port != 0 && slices.ContainsFunc(want.open, func(a netip.Addr) bool { return slices.Contains(sh.keyed, a) }) {
 		return false
 	}
 	return sh.asn == want.asn && sh.routerID == want.routerID && sh.port == want.port && slices.Equal(sh.listen, want.listen)

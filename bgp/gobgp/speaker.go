@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +113,7 @@ func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
 			return err
 		}
 	}
-	s.shared.passwords = sh.passwords
+	s.shared.keyed = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(s.shared.keyed, sh.keyed)), netip.Addr.Compare))
 	wanted := make(map[string]bgp.Peer, len(want.Peers))
 	for _, p := range want.Peers {
 		wanted[p.Name] = p

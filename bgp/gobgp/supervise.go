@@ -215,7 +215,7 @@ func (s *Speaker) tick(now time.Time) time.Duration {
 		return true
 	}
 	for _, p := range s.peers {
-		if !p.reopen.IsZero() && p.closing.IsZero() && due(p.reopen) {
+		if p.want.Up && !p.reopen.IsZero() && p.closing.IsZero() && due(p.reopen) {
 			s.reopenPeer(p)
 		}
 		if !p.open {

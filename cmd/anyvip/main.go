@@ -12,8 +12,8 @@ import (
 	"github.com/anyvip/anyvip/pkg/config"
 )
 
-// version is set by the linker.
-var version = "unknown"
+// version and commit are set by the linker.
+var version, commit = "unknown", "unknown"
 
 func main() {
 	root := newRootCommand()

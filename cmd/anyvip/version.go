@@ -14,13 +14,8 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version, the commit and what it was built with",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			commit, gobgp := "unknown", "unknown"
+			gobgp := "unknown"
 			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						commit = s.Value
-					}
-				}
 				for _, m := range info.Deps {
 					if m.Path == "github.com/osrg/gobgp/v4" {
 						gobgp = m.Version

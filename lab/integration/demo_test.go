@@ -26,6 +26,10 @@ func users() map[string]*syscall.Credential {
 	return who
 }
 
+// demoLab is the name of the demo's lab here, so that somebody's `make demo` may
+// run at the same time.
+var demoLab = fmt.Sprintf("demo-%d", os.Getpid())
+
 // demo prepares `anyvip-lab demo` in a directory of its own, which the user can
 // read: the lab's files below lab, and the binaries on PATH.
 func demo(t *testing.T, who *syscall.Credential) *exec.Cmd {
@@ -35,10 +39,12 @@ func demo(t *testing.T, who *syscall.Credential) *exec.Cmd {
 	if err := os.CopyFS(filepath.Join(dir, "lab", "ecmp"), os.DirFS("../ecmp")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "lab", "ecmp.clab.yml"), []byte(read(t, "../ecmp.clab.yml")), 0o644); err != nil {
+	text := strings.Replace(read(t, "../ecmp.clab.yml"), "name: ecmp\n", "name: "+demoLab+"\n", 1)
+	file := filepath.Join(dir, "lab", "ecmp.clab.yml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("anyvip-lab", "demo")
+	cmd := exec.Command("anyvip-lab", "demo", file)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_RUNTIME_DIR=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
@@ -59,9 +65,32 @@ func TestDemoTellsItsStory(t *testing.T) {
 			if !strings.Contains(string(out), "All of it was seen") {
 				t.Error("it does not say that all was seen")
 			}
+			if took := time.Since(begin); took > 45*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if strings.ContainsAny(string(out), "\r\x1b") {
+				t.Error("piped, its lines are not plain")
+			}
 			nothingNew(t, before)
 		})
 	}
+}
+
+// TestDemoFailsWithoutWhatItPromises has a third server that never announces.
+func TestDemoFailsWithoutWhatItPromises(t *testing.T) {
+	before := marks(t)
+	cmd := demo(t, nil)
+	config := filepath.Join(cmd.Dir, "lab", "ecmp", "s3.yaml")
+	text := strings.Replace(read(t, config), "status: [200]", "status: [299]", 1)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	t.Logf("it says:\n%s", out)
+	if cmd.ProcessState.ExitCode() != 1 || strings.Contains(string(out), "All of it was seen") || !strings.Contains(string(out), "not seen within") {
+		t.Errorf("%v, want exit code 1 and what was not seen", err)
+	}
+	nothingNew(t, before)
 }
 
 // TestDemoInterrupted presses Ctrl-C in the middle of the story.
@@ -82,7 +111,8 @@ func TestDemoInterrupted(t *testing.T) {
 				in.Close()
 			}()
 			for lines := bufio.NewScanner(io.TeeReader(out, &all)); lines.Scan(); {
-				if strings.Contains(lines.Text(), "has 3 next hops") {
+				// Once: a second Ctrl-C ends it as it is, without a word.
+				if strings.Contains(lines.Text(), "192.0.2.10/32 has 3 next hops") {
 					if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 						t.Error(err)
 					}
@@ -98,8 +128,8 @@ func TestDemoInterrupted(t *testing.T) {
 	}
 }
 
-// marks are what a demo could leave behind: processes of a lab called ecmp or of
-// its programs, and runtime directories.
+// marks are what a demo could leave behind: processes of its lab, and runtime
+// directories.
 func marks(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -109,11 +139,11 @@ func marks(t *testing.T) map[string]bool {
 	}
 	for _, p := range processes {
 		line, _ := os.ReadFile(p + "/cmdline") // fails for a process that has just ended
-		if text := strings.ReplaceAll(string(line), "\x00", " "); strings.Contains(text, "anyvip-lab-supervisor ecmp") || strings.Contains(text, "anyvip-lab-node ecmp/") {
+		if text := strings.ReplaceAll(string(line), "\x00", " "); strings.Contains(text, "anyvip-lab-supervisor "+demoLab) || strings.Contains(text, "anyvip-lab-node "+demoLab+"/") {
 			found[filepath.Base(p)+" "+text] = true
 		}
 	}
-	for _, pattern := range []string{"/run/anyvip-lab/ecmp*", "/tmp/anyvip-lab-*/ecmp*"} {
+	for _, pattern := range []string{"/run/anyvip-lab/" + demoLab, "/tmp/anyvip-lab-*/" + demoLab} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -18,6 +18,7 @@ func (d *decoder) across(c *Config) {
 	d.requirements(c)
 	d.prefixes(c)
 	d.doubles(c)
+	d.ends(c)
 	switch {
 	case len(c.Services) == 0 && d.sound("services"):
 		d.warn("services", "", "is empty: nothing will be announced")
@@ -156,6 +157,23 @@ func (d *decoder) doubles(c *Config) {
 				continue
 			}
 			first[h.Prefix] = path
+		}
+	}
+}
+
+// ends finds a VIP that is an end of a session: on lo it would cut this host off
+// from that peer.
+func (d *decoder) ends(c *Config) {
+	taken := map[netip.Addr]string{}
+	for i, p := range c.BGP.Peers {
+		taken[p.Address] = at("bgp.peers", i) + ".address"
+		taken[p.LocalAddress] = at("bgp.peers", i) + ".local_address"
+	}
+	for i, s := range c.Services {
+		for j, h := range s.Addresses {
+			if end, ok := taken[h.Addr()]; ok && h.IsValid() {
+				d.blame(at(at("services", i)+".addresses", j), h.Addr().String(), "is also "+end+", an end of a session", "an address that is for the service alone")
+			}
 		}
 	}
 }

@@ -17,8 +17,8 @@ type Config struct {
 	BGP      bgp.Config       `yaml:"bgp" doc:"the speaker and its peers"`
 	Checks   []checks.Config  `yaml:"checks" doc:"what is asked, and how often"`
 	Services []policy.Service `yaml:"services" doc:"the VIPs, and what they require"`
-	API      api.Config       `yaml:"api" doc:"where the command line asks the daemon"`
-	HTTP     web.Config       `yaml:"http" doc:"/metrics, /healthz, /readyz and the page"`
+	API      api.Config       `yaml:"api" doc:"where the command line asks the daemon; read at start, not at a reload"`
+	HTTP     web.Config       `yaml:"http" doc:"/metrics, /healthz and /readyz; read at start, not at a reload"`
 
 	// Secrets holds what the password files say, by file name as written.
 	Secrets map[string]Secret `yaml:"-"`

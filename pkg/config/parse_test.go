@@ -72,7 +72,7 @@ func TestAThousandServicesAreReadFast(t *testing.T) {
 	}
 	b.WriteString("services:\n")
 	for i := range 1000 {
-		fmt.Fprintf(&b, "  - name: s%d\n    addresses: [10.%d.%d.1]\n    require: {all: [c%d]}\n    ecmp: {communities: [\"65000:100\"]}\n", i, i/256, i%256, i)
+		fmt.Fprintf(&b, "  - name: s%d\n    addresses: [10.%d.%d.7]\n    require: {all: [c%d]}\n    ecmp: {communities: [\"65000:100\"]}\n", i, i/256, i%256, i)
 	}
 	began := time.Now()
 	c := mustParse(t, b.String())

@@ -136,6 +136,11 @@ func (e *Engine) Apply(d Desired) {
 // they are; who wants them gone applies an empty set and waits for the Report
 // without them. An error means that it could not start.
 func (e *Engine) Run(ctx context.Context) error {
+	release, err := e.ledger.claim()
+	if err != nil {
+		return fmt.Errorf("kernel: %w", err)
+	}
+	defer release()
 	k, err := openKernel()
 	if err != nil {
 		return fmt.Errorf("kernel: %w", err)

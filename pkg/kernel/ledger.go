@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // ledger is the file that says which addresses we added. An address is written
@@ -46,6 +48,23 @@ type ledgerEntry struct {
 type corruptError struct{ cause error }
 
 func (e corruptError) Error() string { return e.cause.Error() }
+
+// claim keeps the directory to this agent until release: another that read our
+// ledger would take our addresses for leftovers of its own, and remove them. A
+// directory that cannot be opened is no obstacle: nothing is added until the
+// ledger can be written.
+func (l *ledger) claim() (release func(), err error) {
+	dir := filepath.Dir(l.path)
+	_ = os.MkdirAll(dir, 0o700)
+	d, err := os.Open(dir)
+	if err != nil {
+		return func() {}, nil //nolint:nilerr // see above
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, errors.Join(fmt.Errorf("state directory %s belongs to another agent that runs; give this one another --state-dir", dir), d.Close())
+	}
+	return func() { _ = d.Close() }, nil
+}
 
 // read takes over what the file says. No file, or one of another life, says
 // that nothing is ours.

@@ -116,10 +116,12 @@ func (p *plan) absent(s situation, ip netip.Addr) {
 	p.facts[ip] = fact
 }
 
-// unwant decides about a VIP that is written down as ours and not wanted.
+// unwant decides about a VIP that is written down as ours and not wanted. One
+// with other attributes than ours is somebody's own, put in place of ours while
+// nobody looked: while it is wanted, ours is set right at once.
 func (p *plan) unwant(s situation, ip netip.Addr, at []place) {
 	ours, isOurs := s.ours(ip, at)
-	if !isOurs {
+	if !isOurs || !ours.address.right() {
 		p.forget = append(p.forget, ip)
 		return
 	}
