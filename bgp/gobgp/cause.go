@@ -27,7 +27,11 @@ func dialFailure(text string, p bgp.Peer) failure {
 	case is(syscall.ECONNRESET):
 		return failure{vip.CausePeerClosed, fmt.Sprintf("%s resets the connection to port %d: it does not know this address as a neighbour", p.Address, p.Port)}
 	case is(syscall.EHOSTUNREACH, syscall.ENETUNREACH):
-		return failure{vip.CauseUnreachable, fmt.Sprintf("no way to %s: %s", p.Address, lastPart(text))}
+		detail := fmt.Sprintf("no way to %s: %s", p.Address, lastPart(text))
+		if p.Multihop == 0 {
+			detail += " (one more than a hop away needs multihop)"
+		}
+		return failure{vip.CauseUnreachable, detail}
 	case is(syscall.ETIMEDOUT) || strings.HasSuffix(text, "i/o timeout"):
 		return failure{vip.CauseSilent, silentDetail(p)}
 	case is(syscall.EADDRNOTAVAIL):

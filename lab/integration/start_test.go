@@ -31,7 +31,7 @@ const gate = `  - name: gate
 func TestReadyOnlyAfterTheFirstRoundOfChecks(t *testing.T) {
 	systemd, socket := listenNotify(t)
 	r := up(t, "tors.clab.yml", options{
-		env: map[string]map[string]string{"s1": {"NOTIFY_SOCKET": socket}},
+		env: map[string]map[string]string{"s1": {"NOTIFY_SOCKET": socket, "WATCHDOG_USEC": "200000"}},
 		edits: map[string]func(string) string{"s1": func(text string) string {
 			text = strings.Replace(text, "services:\n", gate+"\nservices:\n", 1)
 			return strings.Replace(text, "[web, store]", "[web, store, gate]", 1)
@@ -62,6 +62,14 @@ func TestReadyOnlyAfterTheFirstRoundOfChecks(t *testing.T) {
 	t.Logf("READY=1 %s after the last check could pass", ms(time.Since(opened)))
 	t.Logf("kernel route %s after that", ms(at.route(opened, vip4, 2).Sub(opened)))
 	r.statusShows("s1", "two Established sessions", agentStatus.established)
+	// Ten pings a second; the publishing of new results alone would make one.
+	pings, begin := systemd.count("WATCHDOG=1"), time.Now()
+	eventually(t, 3*time.Second, func() error {
+		if n := systemd.count("WATCHDOG=1") - pings; n < 10 {
+			return fmt.Errorf("%d pings of the watchdog in %s, want ten", n, ms(time.Since(begin)))
+		}
+		return nil
+	})
 	if got := r.http("s1", "/readyz"); !strings.Contains(got, " 200 ") {
 		t.Errorf("/readyz after the first round: %s", got)
 	}
@@ -146,6 +154,17 @@ func (n *notifications) heard(line string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Contains(n.said, line)
+}
+
+func (n *notifications) count(line string) (times int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, said := range n.said {
+		if said == line {
+			times++
+		}
+	}
+	return times
 }
 
 func (n *notifications) expect(line string) error {
