@@ -18,7 +18,7 @@ PROGRESS = /^build failed$$/ { bad = 1; next } \
 	END { if (tty && n) print ""; exit bad }
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench fuzz generate peers clean
+.PHONY: help build demo test check lint bench generate peers clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
