@@ -209,6 +209,10 @@ func TestFlushAndLinkDown(t *testing.T) {
 	t.Logf("flush: %v: %s", err, out)
 	h := netlinkHandle(t)
 	eventually(t, "both are back", func() bool { return isLocal(t, h, v4) && isLocal(t, h, v6) })
+	eventually(t, "the loss and the return are reported", func() bool { // they were Present before as well
+		f := a.latest().Addresses[v4]
+		return len(f.Lost) > 0 && f.State == vip.AddressPresent
+	})
 	f := a.until(v4, vip.AddressPresent)
 	if len(f.Lost) != 1 {
 		t.Errorf("one flush counts as %d losses: %v", len(f.Lost), f.Lost)
