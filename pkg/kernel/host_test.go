@@ -100,6 +100,18 @@ func (a *agent) until(ip netip.Addr, s vip.AddressState) vip.Address {
 	return a.latest().Addresses[ip]
 }
 
+// untilBack waits for the report that a VIP was lost and is present again; the
+// kernel has it back a moment before.
+func (a *agent) untilBack(ip netip.Addr) vip.Address {
+	a.t.Helper()
+	var f vip.Address
+	eventually(a.t, ip.String()+" was lost and is back", func() bool {
+		f = a.latest().Addresses[ip]
+		return len(f.Lost) > 0 && f.State == vip.AddressPresent
+	})
+	return f
+}
+
 // untilAll waits for all VIPs to be in a state.
 func (a *agent) untilAll(ips []netip.Addr, s vip.AddressState) {
 	a.t.Helper()

@@ -209,11 +209,7 @@ func TestFlushAndLinkDown(t *testing.T) {
 	t.Logf("flush: %v: %s", err, out)
 	h := netlinkHandle(t)
 	eventually(t, "both are back", func() bool { return isLocal(t, h, v4) && isLocal(t, h, v6) })
-	eventually(t, "the loss and the return are reported", func() bool { // they were Present before as well
-		f := a.latest().Addresses[v4]
-		return len(f.Lost) > 0 && f.State == vip.AddressPresent
-	})
-	f := a.until(v4, vip.AddressPresent)
+	f := a.untilBack(v4)
 	if len(f.Lost) != 1 {
 		t.Errorf("one flush counts as %d losses: %v", len(f.Lost), f.Lost)
 	}
@@ -331,7 +327,7 @@ func TestNotificationOverflowIsHarmless(t *testing.T) {
 	if !a.log.has("kernel dropped notifications") {
 		t.Error("the flood did not overflow the socket: nothing was tested")
 	}
-	if f := a.until(v4, vip.AddressPresent); len(f.Lost) != 1 {
+	if f := a.untilBack(v4); len(f.Lost) != 1 {
 		t.Errorf("losses: %v", f.Lost)
 	}
 }
