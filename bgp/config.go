@@ -12,7 +12,7 @@ type Config struct {
 	RouterID        netip.Addr     `yaml:"router_id" doc:"BGP identifier, an IPv4 address unique among the peers' neighbours"`
 	AllowedPrefixes []netip.Prefix `yaml:"allowed_prefixes" doc:"nothing outside these ever leaves"`
 	ListenPort      uint16         `yaml:"listen_port" default:"179" doc:"where passive peers connect to; not opened unless a peer is passive"`
-	Linger          time.Duration  `yaml:"linger" default:"1s" doc:"at stop, between the last withdraw and the end of the sessions"`
+	Linger          time.Duration  `yaml:"linger" default:"1s" doc:"an address stays this long after its route was withdrawn; at a stop the sessions too"`
 	Peers           []PeerConfig   `yaml:"peers" doc:"the ToR routers"`
 }
 

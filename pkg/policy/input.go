@@ -28,7 +28,7 @@ func (p Phase) String() string { return phaseNames[p] }
 type Input struct {
 	Now       time.Time
 	Phase     Phase
-	Linger    time.Duration // between the last withdraw and the Cease, at stop
+	Linger    time.Duration // an address stays this long after its last withdraw; at a stop the sessions too
 	Services  []Service
 	Peers     []Peer
 	Checks    map[string]Check                             // by name
