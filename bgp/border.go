@@ -15,6 +15,7 @@ type Desired struct {
 	RouterID        netip.Addr
 	AllowedPrefixes []netip.Prefix
 	ListenPort      uint16 // 0: no listener
+	ImportDefault   bool   // take the peers' default routes, and say so in Session.Defaults
 	Announcements   []vip.Announcement
 	Peers           []Peer
 }
@@ -22,8 +23,8 @@ type Desired struct {
 // Peer is one session as it should be.
 type Peer struct {
 	Name         string
-	Address      netip.Addr
-	ASN          uint32
+	Address      netip.Addr // zero while an unnumbered peer is not found, and then Up is false; link-local with its zone
+	ASN          uint32     // 0: any but ours, which the speaker finds out
 	Port         uint16
 	LocalAddress netip.Addr
 	HoldTime     time.Duration
@@ -31,9 +32,10 @@ type Peer struct {
 	TTLSecurity  bool
 	Multihop     uint8
 	Passive      bool
-	Up           bool       // false: close it with Cease and Text, and keep it closed
-	Text         string     // shutdown communication, RFC 9003
-	NextHop6     netip.Addr // resolved next hop for IPv6 VIPs on an IPv4 session; zero: send none
+	Up           bool             // false: close it with Cease and Text, and keep it closed
+	Text         string           // shutdown communication, RFC 9003
+	Cause        vip.SessionCause // why it is not to be up; CauseNone counts as CauseNotWanted
+	NextHop6     netip.Addr       // resolved next hop for IPv6 VIPs on an IPv4 session; zero: send none
 }
 
 // Carries says whether announcements of family f go to the peer when families
@@ -59,12 +61,13 @@ type Sessions struct {
 	RouterID        netip.Addr
 	AllowedPrefixes []netip.Prefix
 	ListenPort      uint16
+	ImportDefault   bool
 	Peers           []Peer
 }
 
 // Equal compares everything, the order of peers and prefixes included.
 func (s Sessions) Equal(t Sessions) bool {
-	return s.ASN == t.ASN && s.RouterID == t.RouterID && s.ListenPort == t.ListenPort &&
+	return s.ASN == t.ASN && s.RouterID == t.RouterID && s.ListenPort == t.ListenPort && s.ImportDefault == t.ImportDefault &&
 		slices.Equal(s.AllowedPrefixes, t.AllowedPrefixes) && slices.Equal(s.Peers, t.Peers)
 }
 
@@ -81,7 +84,7 @@ func (s Sessions) Equal(t Sessions) bool {
 type Speaker interface {
 	// Sessions replaces the whole set of sessions, and says in which generation of
 	// the speaker's tables it did. A session whose parameters did not change is
-	// left alone; NextHop6 and AllowedPrefixes tear no session down. The first call
+	// left alone; NextHop6, AllowedPrefixes and ImportDefault tear no session down. The first call
 	// starts the speaker; one that must start it anew (ASN, router ID, listen port)
 	// begins a new generation.
 	Sessions(ctx context.Context, s Sessions) (generation uint64, err error)

@@ -145,18 +145,22 @@ func (e *Engine) setAll(ctx context.Context) error {
 		}
 		e.takeGeneration(generation)
 		e.acked = &s
-		e.reader.again() // a next hop or an allowed prefix may have changed what goes out
+		e.reader.again(time.Now()) // a next hop or an allowed prefix may have changed what goes out
 	}
 	add, remove := e.table.diff(e.want.Announcements)
 	if len(add)+len(remove) == 0 {
 		return nil
 	}
+	start := time.Now()
 	if err := e.speaker.Set(ctx, add, remove); err != nil {
 		e.table.doubt(add, remove)
 		return err
 	}
 	e.table.acknowledge(add, remove)
-	e.reader.again()
+	// A large batch is still on its way out now, and reading it back would only
+	// slow it down: it gets as long again as it took.
+	end := time.Now()
+	e.reader.again(end.Add(end.Sub(start)))
 	return nil
 }
 
@@ -210,7 +214,8 @@ func (e *Engine) takeGeneration(g uint64) {
 }
 
 func (d Desired) sessions() Sessions {
-	return Sessions{ASN: d.ASN, RouterID: d.RouterID, AllowedPrefixes: d.AllowedPrefixes, ListenPort: d.ListenPort, Peers: d.Peers}
+	return Sessions{ASN: d.ASN, RouterID: d.RouterID, AllowedPrefixes: d.AllowedPrefixes, ListenPort: d.ListenPort,
+		ImportDefault: d.ImportDefault, Peers: d.Peers}
 }
 
 func (d Desired) peer(name string) (Peer, bool) {

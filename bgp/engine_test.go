@@ -471,6 +471,82 @@ func TestASessionThatIsNotWantedSaysSo(t *testing.T) {
 	})
 }
 
+func TestWhyASessionIsNotWantedIsItsCauseUnlessItIsStillUp(t *testing.T) {
+	for cause, shown := range map[vip.SessionCause]vip.SessionCause{
+		vip.CauseLinkDown: vip.CauseLinkDown, vip.CauseNoNeighbor: vip.CauseNoNeighbor, vip.CauseNone: vip.CauseNotWanted,
+	} {
+		t.Run(shown.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bench) {
+				b.Apply(want())
+				b.speaker.tell("tor", vip.Established)
+				d := want()
+				d.Peers[0].Up, d.Peers[0].Cause, d.Peers[0].Text = false, cause, "because"
+				b.Apply(d)
+				synctest.Wait()
+				if s := b.last().Sessions["tor"]; s.State != vip.Established || s.Cause != vip.CauseNone || s.Detail != "" {
+					t.Errorf("while it is still up: %+v", s)
+				}
+				b.speaker.tell("tor", vip.Idle)
+				synctest.Wait()
+				if s := b.last().Sessions["tor"]; s.Cause != shown || s.Detail != "because" {
+					t.Errorf("once it is down: %+v", s)
+				}
+				b.Apply(want())
+				synctest.Wait()
+				if s := b.last().Sessions["tor"]; s.Cause != vip.CauseNone || s.Detail != "" {
+					t.Errorf("wanted again: %+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestImportDefaultGoesToTheSpeakerAndDefaultsToTheOwner(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		d := want(announce("192.0.2.1")...)
+		b.Apply(d)
+		expectCalls(t, b, "sessions 1", "set +1 -0")
+		d.ImportDefault = true
+		b.Apply(d)
+		expectCalls(t, b, "sessions 1")
+		if !b.speaker.sessions.ImportDefault {
+			t.Error("the speaker does not know")
+		}
+		b.speaker.tell("tor", vip.Established)
+		time.Sleep(time.Second)
+		reports := b.count()
+		for _, hop := range []string{"10.0.0.1", "10.0.0.1", "10.0.0.3"} { // the second changes nothing
+			b.Notify(Event{Generation: 1, Session: vip.Session{Peer: "tor", State: vip.Established, Families: []vip.Family{vip.IPv4, vip.IPv6},
+				Defaults: []vip.Default{{Family: vip.IPv4, NextHop: netip.MustParseAddr(hop)}}}})
+			synctest.Wait()
+			if got := b.last().Sessions["tor"].Defaults; len(got) != 1 || got[0].NextHop.String() != hop {
+				t.Errorf("defaults %v, want %s", got, hop)
+			}
+		}
+		if got := b.count() - reports; got != 2 {
+			t.Errorf("%d reports", got)
+		}
+	})
+}
+
+func TestAPeersASIsReportedFromTheStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		d := want()
+		d.Peers[0].ASN = 65000
+		b.Apply(d)
+		synctest.Wait()
+		if s := b.last().Sessions["tor"]; s.RemoteAS != 65000 {
+			t.Errorf("%+v", s)
+		}
+		b.Notify(Event{Generation: 1, Session: vip.Session{Peer: "tor", State: vip.Established, RemoteAS: 65000}})
+		b.speaker.die()
+		synctest.Wait()
+		if s := b.last().Sessions["tor"]; s.State != vip.Idle || s.RemoteAS != 65000 {
+			t.Errorf("without its speaker: %+v", s)
+		}
+	})
+}
+
 func TestFlapsCountTheTimesEstablishedEnded(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.Apply(want())

@@ -38,10 +38,14 @@ func newReader() reader {
 // read begins a round for one peer.
 func (r reader) read(peer string) { r.rounds[peer] = round{at: r.rounds[peer].at} }
 
-// again begins a round for every Established peer.
-func (r reader) again() {
+// again begins a round for every Established peer, not before at.
+func (r reader) again(at time.Time) {
 	for peer := range r.rounds {
 		r.read(peer)
+		if next := r.rounds[peer]; next.at.Before(at) {
+			next.at = at
+			r.rounds[peer] = next
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -17,7 +18,7 @@ func (e *Engine) keepSessions() {
 	for _, p := range e.want.Peers {
 		wanted[p.Name] = true
 		if _, ok := e.sessions[p.Name]; !ok {
-			e.sessions[p.Name] = vip.Session{Peer: p.Name, Remote: p.Address, Since: time.Now()}
+			e.sessions[p.Name] = vip.Session{Peer: p.Name, Remote: p.Address, RemoteAS: p.ASN, Since: time.Now()}
 		}
 	}
 	for name := range e.sessions {
@@ -53,7 +54,7 @@ func (e *Engine) endSessions() {
 			s.Flaps++
 		}
 		if s.State != vip.Idle {
-			s = vip.Session{Peer: name, Remote: s.Remote, Since: time.Now(), Flaps: s.Flaps}
+			s = vip.Session{Peer: name, Remote: s.Remote, RemoteAS: s.RemoteAS, Since: time.Now(), Flaps: s.Flaps}
 		}
 		e.sessions[name] = s
 		e.reader.forget(name)
@@ -66,7 +67,7 @@ func (e *Engine) reportChange() {
 	sessions := make(map[string]vip.Session, len(e.sessions))
 	for name, s := range e.sessions {
 		if p, _ := e.want.peer(name); !p.Up && s.State != vip.Established {
-			s.Cause, s.Detail = vip.CauseNotWanted, p.Text
+			s.Cause, s.Detail = cmp.Or(p.Cause, vip.CauseNotWanted), p.Text
 		}
 		sessions[name] = s
 	}
@@ -78,9 +79,9 @@ func (e *Engine) reportChange() {
 }
 
 func sessionEqual(a, b vip.Session) bool {
-	families := slices.Equal(a.Families, b.Families)
-	a.Families, b.Families = nil, nil
-	return families && reflect.DeepEqual(a, b)
+	same := slices.Equal(a.Families, b.Families) && slices.Equal(a.Defaults, b.Defaults)
+	a.Families, b.Families, a.Defaults, b.Defaults = nil, nil, nil, nil
+	return same && reflect.DeepEqual(a, b)
 }
 
 // sentEqual compares two Adj-RIB-Outs with every attribute.

@@ -3,6 +3,8 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -33,7 +35,7 @@ func (c Config) Validate() (ps []vip.Problem) {
 	if len(c.Peers) == 0 {
 		ps = append(ps, vip.Problem{Path: "peers", Message: "is missing: nobody to announce to", Allowed: "at least one peer"})
 	}
-	names, addresses := map[string]int{}, map[netip.Addr]int{}
+	names, ends := map[string]int{}, map[string]int{}
 	for i, p := range c.Peers {
 		path := fmt.Sprintf("peers[%d]", i)
 		ps = append(ps, vip.Under(path, p.validate())...)
@@ -45,10 +47,11 @@ func (c Config) Validate() (ps []vip.Problem) {
 		} else {
 			names[p.Name] = i
 		}
-		if first, taken := addresses[p.Address]; taken && p.Address.IsValid() {
-			ps = append(ps, vip.Problem{Path: path + ".address", Value: p.Address.String(), Message: fmt.Sprintf("is the address of peers[%d] too", first)})
+		key, end := p.end()
+		if first, taken := ends[end]; taken && end != "" {
+			ps = append(ps, vip.Problem{Path: path + "." + key, Value: end, Message: fmt.Sprintf("is the %s of peers[%d] too", key, first)})
 		} else {
-			addresses[p.Address] = i
+			ends[end] = i
 		}
 	}
 	return ps
@@ -105,11 +108,16 @@ func (p PeerConfig) validate() (ps []vip.Problem) {
 	if p.Name == "" {
 		add("name", "", "is missing", "")
 	}
-	if message := unusable(p.Address); message != "" {
-		add("address", text(p.Address), message, "the peer's unicast address")
+	if p.Interface != "" {
+		ps = append(ps, p.validateUnnumbered()...)
+	} else if message := unusable(p.Address); message != "" {
+		add("address", text(p.Address), message, "the peer's unicast address, or interface for an unnumbered peer")
 	}
-	if p.ASN == 0 {
-		add("asn", "", "is missing or 0", "1 to 4294967295")
+	if p.ASN == (RemoteASN{}) {
+		add("asn", "", "is missing", "1 to 4294967295, or external")
+	}
+	if p.ASN.External && p.Passive {
+		add("asn", externalWord, "excludes passive: the number is found out by dialling the peer", "the peer's AS number")
 	}
 	if p.Port == 0 {
 		add("port", "0", "is out of range", "1 to 65535")
@@ -123,7 +131,7 @@ func (p PeerConfig) validate() (ps []vip.Problem) {
 		}
 		add("hold_time", p.HoldTime.String(), message, "3s to 65535s, whole seconds")
 	}
-	if p.LocalAddress.IsValid() {
+	if p.LocalAddress.IsValid() && p.Interface == "" {
 		if message := unusable(p.LocalAddress); message != "" {
 			add("local_address", text(p.LocalAddress), message, "a unicast address of this host")
 		} else if p.Address.IsValid() && p.LocalAddress.Is4() != p.Address.Is4() {
@@ -133,9 +141,39 @@ func (p PeerConfig) validate() (ps []vip.Problem) {
 	if p.TTLSecurity && p.Multihop != 0 {
 		add("ttl_security", "true", "excludes multihop: it accepts nothing that passed a router", "one of ttl_security and multihop")
 	}
-	if n := p.NextHop6; n.IsValid() && (!n.Is6() || n.Is4In6() || n.Zone() != "" || !n.IsGlobalUnicast()) {
+	if n := p.NextHop6; n.IsValid() && p.Interface == "" && (!n.Is6() || n.Is4In6() || n.Zone() != "" || !n.IsGlobalUnicast()) {
 		add("next_hop6", n.String(), "is no global IPv6 address", "an IPv6 address of this host that the peer can reach")
 	}
+	return ps
+}
+
+// end is what tells a peer from the others, and its key.
+func (p PeerConfig) end() (key, end string) {
+	if p.Interface != "" {
+		return "interface", p.Interface
+	}
+	return "address", text(p.Address)
+}
+
+const maxLinkName = 15 // octets, IFNAMSIZ less one
+
+// validateUnnumbered looks at what an interface excludes: addresses, as both
+// ends are link-local and found out, and whatever is not directly connected.
+func (p PeerConfig) validateUnnumbered() (ps []vip.Problem) {
+	if len(p.Interface) > maxLinkName || strings.ContainsAny(p.Interface, "/ \t\n%") || p.Interface == "lo" {
+		ps = append(ps, vip.Problem{Path: "interface", Value: p.Interface, Message: "can be no link to a peer", Allowed: "a link's name, such as eth0"})
+	}
+	excludes := func(key string, given bool, value string) {
+		if given {
+			ps = append(ps, vip.Problem{Path: key, Value: value, Message: "is excluded by interface: an unnumbered peer is directly connected and found by its router advertisements",
+				Allowed: "one of interface and " + key})
+		}
+	}
+	excludes("address", p.Address.IsValid(), text(p.Address))
+	excludes("local_address", p.LocalAddress.IsValid(), text(p.LocalAddress))
+	excludes("next_hop6", p.NextHop6.IsValid(), text(p.NextHop6))
+	excludes("multihop", p.Multihop != 0, strconv.Itoa(int(p.Multihop)))
+	excludes("passive", p.Passive, "true")
 	return ps
 }
 
@@ -145,7 +183,7 @@ func unusable(a netip.Addr) string {
 	case !a.IsValid():
 		return "is missing"
 	case a.Zone() != "" || a.Is6() && a.IsLinkLocalUnicast():
-		return "is link-local: sessions over link-local addresses are not supported"
+		return "is link-local: give interface instead, the link to the peer"
 	case a.Is4In6():
 		return "is an IPv4 address written as IPv6"
 	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):

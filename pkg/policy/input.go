@@ -34,9 +34,14 @@ type Input struct {
 	Checks    map[string]Check                             // by name
 	Addresses map[netip.Addr]vip.Address                   // VIPs on this host
 	Links     []vip.Link                                   // links of this host
+	Neighbors map[string]vip.Neighbor                      // by link: routers at the other end of unnumbered links
 	Sessions  map[string]vip.Session                       // by peer
 	Sent      map[string]map[netip.Prefix]vip.Announcement // by peer: its Adj-RIB-Out
-	Prev      Memory
+	Defaults  []vip.DefaultRoute                           // our default routes on this host, and wanted ones
+
+	ImportDefault bool // the peers' default routes are wanted on this host
+
+	Prev Memory
 }
 
 // Check is what policy needs to know about one check.
@@ -50,8 +55,11 @@ type Check struct {
 
 // Peer is what policy needs to know about one configured peer.
 type Peer struct {
-	Name     string
-	NextHop6 netip.Addr // configured; zero: the session's interface's global address
+	Name      string
+	Address   netip.Addr // zero for an unnumbered peer
+	Interface string     // the link to an unnumbered peer; empty: it has an address
+	Multihop  bool       // it is not directly connected
+	NextHop6  netip.Addr // configured; zero: the session's interface's global address
 }
 
 // Desired is everything that should be, as whole sets.
@@ -59,7 +67,10 @@ type Desired struct {
 	Phase         Phase
 	Announcements []vip.Announcement // sorted by prefix
 	Sessions      []SessionWant      // in the order of Input.Peers
+	Unnumbered    []vip.Link         // links whose router is to be found, in the order of Input.Peers
 	Addresses     []netip.Addr       // VIPs wanted on lo, sorted
+	Defaults      []vip.DefaultRoute // default routes wanted on this host, by family
+	AdoptDefaults []vip.Family       // families in which a default route that an earlier run left stays
 	Observe       []Observe          // checks to probe, sorted by name
 	Decisions     []Decision         // in the order of Input.Services
 	DecideAt      time.Time          // when time alone may change the decision; zero: never
@@ -70,8 +81,10 @@ type Desired struct {
 type SessionWant struct {
 	Peer     string
 	Up       bool
-	Text     string     // of the shutdown communication (RFC 9003) when it goes down
-	NextHop6 netip.Addr // for IPv6 VIPs on an IPv4 session; zero: none is known, so none is sent
+	Cause    vip.SessionCause // why it should not be up
+	Text     string           // of the shutdown communication (RFC 9003) when it goes down, and for the operator
+	Address  netip.Addr       // the peer's; zero while an unnumbered peer is not found
+	NextHop6 netip.Addr       // for IPv6 VIPs on an IPv4 session; zero: none is known, so none is sent
 }
 
 // Observe asks for one check's probes.
@@ -123,6 +136,7 @@ type AddressDecision struct {
 type Memory struct {
 	Services map[string]ServiceMemory `json:"services,omitempty"`
 	Routed   map[netip.Addr]time.Time `json:"routed,omitempty"` // addresses that no service wants any more: when a peer last had a route
+	Defaults DefaultMemory            `json:"defaults"`
 	Stop     StopMemory               `json:"stop"`
 }
 
@@ -146,7 +160,7 @@ const (
 	StopWithdraw          // withdrawn; waiting until that was sent
 	StopLinger            // packets under way still arrive
 	StopCease             // sessions close
-	StopRemove            // addresses that we added are removed
+	StopRemove            // what we added to this host is removed: addresses, default routes
 	StopDone
 )
 

@@ -184,22 +184,46 @@ func throughJSON(t *rapid.T, m policy.Memory) policy.Memory {
 }
 
 func BenchmarkDecide(b *testing.B) {
+	for name, in := range map[string]policy.Input{
+		"1000-services-2000-checks": manyServices(1000, 1),
+		"1-service-10000-addresses": manyServices(1, 10_000),
+	} {
+		b.Run(name, func(b *testing.B) {
+			in.Prev = policy.Decide(in).Memory
+			b.ReportAllocs()
+			for b.Loop() {
+				policy.Decide(in)
+			}
+		})
+	}
+}
+
+// manyServices is a healthy world of n services with two checks and k VIPs each,
+// all of them sent.
+func manyServices(n, k int) policy.Input {
 	in := world()
 	in.Services, in.Checks, in.Addresses = nil, map[string]policy.Check{}, map[netip.Addr]vip.Address{}
-	for i := range 1000 {
-		a := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})
+	for i := range n {
 		s := world().Services[0]
 		s.Name = fmt.Sprint("service-", i)
-		s.Addresses = []policy.HostPrefix{{Prefix: netip.PrefixFrom(a, 32)}}
+		s.Addresses = nil
+		for j := range k {
+			a := netip.AddrFrom4([4]byte{192, byte(i >> 8), byte(i), byte(j)})
+			if k > 1 {
+				a = netip.AddrFrom4([4]byte{192, 0, byte(j >> 8), byte(j)})
+			}
+			s.Addresses = append(s.Addresses, policy.HostPrefix{Prefix: netip.PrefixFrom(a, 32)})
+			in.Addresses[a] = vip.Address{State: vip.AddressPresent, Ours: true}
+		}
 		x, y := fmt.Sprint("x", i), fmt.Sprint("y", i)
 		s.Require.Of = []policy.Require{check(x), check(y)}
 		in.Checks[x], in.Checks[y] = verdict(vip.Pass), verdict(vip.Pass)
-		in.Addresses[a] = vip.Address{State: vip.AddressPresent}
 		in.Services = append(in.Services, s)
 	}
-	in.Prev = policy.Decide(in).Memory
-	b.ReportAllocs()
-	for b.Loop() {
-		policy.Decide(in)
+	sent := map[netip.Prefix]vip.Announcement{}
+	for _, a := range policy.Decide(in).Announcements {
+		sent[a.Prefix] = a
 	}
+	in.Sent = map[string]map[netip.Prefix]vip.Announcement{"tor-a": sent}
+	return in
 }

@@ -115,9 +115,9 @@ type DegradedAttributes struct {
 	LargeCommunities []vip.LargeCommunity `yaml:"large_communities" doc:"instead of the healthy ones, where given"`
 }
 
-// announcement is the service's path for one of its prefixes at a level.
-func (e ECMPAttributes) announcement(p netip.Prefix, l vip.Level) vip.Announcement {
-	a := vip.Announcement{Prefix: p, MED: e.MED, LocalPref: e.LocalPref, Prepend: e.Prepend,
+// announcement is the service's path at a level, for any of its prefixes.
+func (e ECMPAttributes) announcement(l vip.Level) vip.Announcement {
+	a := vip.Announcement{MED: e.MED, LocalPref: e.LocalPref, Prepend: e.Prepend,
 		Communities: e.Communities, LargeCommunities: e.LargeCommunities}
 	if l == vip.LevelDegraded {
 		d := e.Degraded

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -83,6 +84,9 @@ func (d *decider) stepDone() (bool, time.Time) {
 			if a.Ours && (a.State == vip.AddressPresent || a.State == vip.AddressTentative) {
 				return over(removeBound)
 			}
+		}
+		if slices.ContainsFunc(d.in.Defaults, func(r vip.DefaultRoute) bool { return len(r.NextHops) > 0 }) {
+			return over(removeBound)
 		}
 		return true, time.Time{}
 	case StopNone, StopDone:

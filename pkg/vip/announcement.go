@@ -28,8 +28,12 @@ func (a Announcement) Equal(b Announcement) bool {
 
 // Normalize returns a with its communities sorted and without doubles.
 func (a Announcement) Normalize() Announcement {
-	a.Communities = slices.Compact(slices.Sorted(slices.Values(a.Communities)))
-	a.LargeCommunities = slices.Compact(slices.SortedFunc(slices.Values(a.LargeCommunities), LargeCommunity.Compare))
+	if len(a.Communities) > 1 {
+		a.Communities = slices.Compact(slices.Sorted(slices.Values(a.Communities)))
+	}
+	if len(a.LargeCommunities) > 1 {
+		a.LargeCommunities = slices.Compact(slices.SortedFunc(slices.Values(a.LargeCommunities), LargeCommunity.Compare))
+	}
 	return a
 }
 

@@ -64,10 +64,12 @@ const (
 	CauseHoldExpired                      // hold timer expired (4/0)
 	CausePeerClosed                       // the peer closed the connection or sent Cease
 	CauseLocal                            // our own side: cannot bind local_address, no password, no privilege
+	CauseLinkDown                         // the link to the peer is down
+	CauseNoNeighbor                       // unnumbered: no router has been heard on the interface
 )
 
 var sessionCauseNames = [...]string{"none", "not_wanted", "refused", "unreachable", "silent", "no_open", "wrong_as", "wrong_id",
-	"notification", "hold_expired", "peer_closed", "local"}
+	"notification", "hold_expired", "peer_closed", "local", "link_down", "no_neighbor"}
 
 func (c SessionCause) String() string { return name(sessionCauseNames[:], int(c)) }
 
@@ -83,6 +85,8 @@ type Session struct {
 	Local    netip.Addr
 	Remote   netip.Addr
 	RemoteID netip.Addr    // the peer's BGP identifier, once heard
+	RemoteAS uint32        // the peer's AS number; 0 until it is known, where asn is external
 	HoldTime time.Duration // negotiated; 0 before Established
 	Families []Family      // negotiated; empty before Established
+	Defaults []Default     // default routes that the peer gives us, if they are asked for; by family
 }

@@ -1,0 +1,183 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// addresses decides each VIP of a service: whether it should be on this host,
+// whether it is announced, and what each peer has.
+func (d *decider) addresses(s Service, m, prev ServiceMemory) []AddressDecision {
+	announces := m.Disposition.Announces()
+	here := d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || announces)
+	ann := s.ECMP.announcement(m.Level)
+	if m.Disposition == Leaving {
+		ann = leavingAnnouncement(ann)
+	}
+	d.out.Addresses = slices.Grow(d.out.Addresses, len(s.Addresses))
+	d.out.Announcements = slices.Grow(d.out.Announcements, len(s.Addresses))
+	out := make([]AddressDecision, len(s.Addresses))
+	var last []string // several VIPs share one list of peers that have them
+	for i, h := range s.Addresses {
+		a := &out[i]
+		a.Prefix = h.Prefix
+		addr := h.Addr()
+		if here {
+			d.out.Addresses = append(d.out.Addresses, addr)
+		}
+		if !announces {
+			continue
+		}
+		if r, ok := d.addressUsable(addr, prev.Announced[addr]); !ok {
+			a.Reasons = []Reason{r}
+			continue
+		}
+		a.Wanted, ann.Prefix = true, h.Prefix
+		d.out.Announcements = append(d.out.Announcements, ann)
+		a.SentTo, a.Reasons = d.reach(ann, last)
+		last = a.SentTo
+	}
+	return out
+}
+
+// announcedAddresses are the addresses whose announcement is wanted. While they
+// are the same as before, so is the map, which nobody changes.
+func announcedAddresses(list []AddressDecision, before map[netip.Addr]bool) map[netip.Addr]bool {
+	n, same := 0, true
+	for _, a := range list {
+		if a.Wanted {
+			n++
+			same = same && before[a.Prefix.Addr()]
+		}
+	}
+	if same && n == len(before) {
+		return before
+	}
+	now := make(map[netip.Addr]bool, n)
+	for _, a := range list {
+		if a.Wanted {
+			now[a.Prefix.Addr()] = true
+		}
+	}
+	return now
+}
+
+const (
+	addressGrace   = 100 * time.Millisecond // an announced address may be away this long
+	unstableLosses = 5                      // losses within unstableWindow that end trust in an address
+	unstableWindow = 10 * time.Second
+)
+
+// addressUsable says whether an announcement may rest on the address: it is
+// present, or was announced and is away for a moment, and is not being taken
+// away again and again.
+func (d *decider) addressUsable(addr netip.Addr, announced bool) (Reason, bool) {
+	f := d.in.Addresses[addr]
+	if f.State == vip.AddressPresent && len(f.Lost) < unstableLosses {
+		return Reason{}, true // as good as always
+	}
+	r := Reason{Subject: addr.String(), Detail: f.Detail, Since: f.Since}
+	if n := len(f.Lost); n >= unstableLosses {
+		if until := f.Lost[n-unstableLosses].Add(unstableWindow); d.in.Now.Before(until) {
+			d.wake(until)
+			r.Code, r.Until = CodeAddressUnstable, until
+			r.Detail = "someone keeps removing it from this host; find out who"
+			return r, false
+		}
+	}
+	switch f.State {
+	case vip.AddressPresent:
+		return Reason{}, true
+	case vip.AddressUnknown:
+		r.Code = CodeAddressUnknown
+	case vip.AddressAbsent:
+		r.Code = CodeAddressAbsent
+	case vip.AddressTentative:
+		r.Code = CodeAddressTentative
+	case vip.AddressRefused:
+		r.Code = CodeAddressRefused
+		return r, false
+	}
+	until := f.Since.Add(addressGrace)
+	if announced && d.in.Now.Before(until) {
+		d.wake(until)
+		return Reason{}, true
+	}
+	return r, false
+}
+
+// way is how routes of one family get to one peer, or why they cannot.
+type way struct {
+	peer     string
+	open     bool
+	obstacle Reason // while it is not open
+	sent     map[netip.Prefix]vip.Announcement
+}
+
+func (d *decider) waysOf(f vip.Family) []way {
+	ways := make([]way, len(d.in.Peers))
+	for i, p := range d.in.Peers {
+		ways[i] = way{peer: p.Name, sent: d.in.Sent[p.Name]}
+		ways[i].obstacle, ways[i].open = d.takes(p, f)
+	}
+	return ways
+}
+
+// reach says which peers have exactly this announcement, sorted, and why the
+// others do not. It returns last in place of an equal list.
+func (d *decider) reach(ann vip.Announcement, last []string) (sent []string, why []Reason) {
+	if len(d.in.Peers) == 0 {
+		return nil, []Reason{{Code: CodeNoPeer, Detail: "bgp.peers is empty, so nobody hears of it"}}
+	}
+	if d.out.Phase == Starting {
+		return nil, []Reason{{Code: CodeStarting, Detail: "the first round of checks is not over"}}
+	}
+	sent = d.scratch[:0]
+	for _, w := range d.ways[vip.FamilyOf(ann.Prefix.Addr())] {
+		r := w.obstacle
+		if w.open {
+			if got, there := w.sent[ann.Prefix]; there && got.Equal(ann) {
+				sent = append(sent, w.peer)
+				continue
+			}
+			r = Reason{Code: CodeNotSent, Subject: w.peer}
+		}
+		why = append(why, r)
+	}
+	d.scratch = sent
+	slices.Sort(sent)
+	if !slices.Equal(sent, last) {
+		last = slices.Clone(sent)
+	}
+	return last, why
+}
+
+// takes says whether a route of a family can be sent to p at all.
+func (d *decider) takes(p Peer, family vip.Family) (Reason, bool) {
+	s := d.in.Sessions[p.Name]
+	if s.State != vip.Established {
+		detail := s.Detail
+		if detail == "" {
+			detail = "the session is in state " + s.State.String()
+		}
+		return Reason{Code: CodeSessionDown, Subject: p.Name, Detail: detail, Since: s.Since}, false
+	}
+	if !slices.Contains(s.Families, family) {
+		return Reason{Code: CodeFamilyMissing, Subject: p.Name, Since: s.Since, Detail: familyAdvice(family, s)}, false
+	}
+	if family == vip.IPv6 && s.Remote.Is4() && !d.nextHop6(p).IsValid() {
+		return Reason{Code: CodeNoNextHop6, Subject: p.Name,
+			Detail: "the session's interface has no global IPv6 address; add one, or set next_hop6 for this peer"}, false
+	}
+	return Reason{}, true
+}
+
+func familyAdvice(f vip.Family, s vip.Session) string {
+	if f == vip.IPv4 && s.Remote.Is6() {
+		return "IPv4 over an IPv6 session needs extended next hops (RFC 8950) there, or add an IPv4 session"
+	}
+	return "the peer did not negotiate " + f.String() + "; activate it for this neighbour there"
+}

@@ -1,0 +1,108 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// sessions says which sessions should be up, and on which links a router is to
+// be found for it.
+func (d *decider) sessions() {
+	for _, p := range d.in.Peers {
+		d.out.Sessions = append(d.out.Sessions, d.session(p))
+		if l, ok := d.link(p.Interface); ok {
+			d.out.Unnumbered = append(d.out.Unnumbered, l)
+		}
+	}
+}
+
+func (d *decider) session(p Peer) SessionWant {
+	w := SessionWant{Peer: p.Name, Address: p.Address, NextHop6: d.nextHop6(p)}
+	if p.Interface != "" {
+		w.Address = d.in.Neighbors[p.Interface].Address
+	}
+	switch {
+	case d.out.Phase == Starting:
+		w.Cause = vip.CauseNotWanted
+	case d.memory.Stop.Step >= StopCease:
+		w.Cause, w.Text = vip.CauseNotWanted, "anyvip: agent stops"
+	default:
+		w.Cause, w.Text = d.obstacle(p)
+	}
+	w.Up = w.Cause == vip.CauseNone
+	return w
+}
+
+// obstacle says what on this host stands in the way of a session: waiting for
+// timers of BGP would only make the end late and the return later.
+func (d *decider) obstacle(p Peer) (vip.SessionCause, string) {
+	if p.Interface == "" {
+		if name := d.deadLink(p); name != "" {
+			return vip.CauseLinkDown, fmt.Sprintf("link %s is down", name)
+		}
+		return vip.CauseNone, ""
+	}
+	l, there := d.link(p.Interface)
+	neighbor := d.in.Neighbors[p.Interface]
+	switch {
+	case d.in.Links == nil:
+		return vip.CauseNoNeighbor, "the links of this host are not known yet"
+	case !there:
+		return vip.CauseLinkDown, fmt.Sprintf("this host has no link %s", p.Interface)
+	case !l.Up:
+		return vip.CauseLinkDown, fmt.Sprintf("link %s is down", p.Interface)
+	case !neighbor.Address.IsValid():
+		return vip.CauseNoNeighbor, neighbor.Detail
+	}
+	return vip.CauseNone, ""
+}
+
+// deadLink names the link that a directly connected peer is on, if that is down
+// and no other leads there.
+func (d *decider) deadLink(p Peer) (name string) {
+	if p.Multihop {
+		return ""
+	}
+	for _, l := range d.in.Links {
+		if !slices.ContainsFunc(l.Prefixes, func(q netip.Prefix) bool { return q.Contains(p.Address) }) {
+			continue
+		}
+		if l.Up {
+			return ""
+		}
+		name = l.Name
+	}
+	return name
+}
+
+func (d *decider) link(name string) (vip.Link, bool) {
+	for _, l := range d.in.Links {
+		if l.Name == name && name != "" {
+			return l, true
+		}
+	}
+	return vip.Link{}, false
+}
+
+// nextHop6 is the next hop of IPv6 VIPs on an IPv4 session: what the file says,
+// or the global IPv6 address of the link that has the session's local address.
+func (d *decider) nextHop6(p Peer) netip.Addr {
+	if p.NextHop6.IsValid() {
+		return p.NextHop6
+	}
+	local := d.in.Sessions[p.Name].Local
+	for _, l := range d.in.Links {
+		if !slices.ContainsFunc(l.Prefixes, func(q netip.Prefix) bool { return q.Addr() == local }) {
+			continue
+		}
+		for _, q := range l.Prefixes {
+			if a := q.Addr(); a.Is6() && a.IsGlobalUnicast() {
+				return a
+			}
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,157 @@
+package policy_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+func TestASessionIsWantedWhereNothingStandsInItsWay(t *testing.T) {
+	torA, fabric := netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("fe80::a%eth1")
+	eth0 := vip.Link{Name: "eth0", Index: 2, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}}
+	eth1 := vip.Link{Name: "eth1", Index: 3, Up: true}
+	down := func(l vip.Link) vip.Link { l.Up = false; return l }
+	numbered, unnumbered := policy.Peer{Name: "p", Address: torA}, policy.Peer{Name: "p", Interface: "eth1"}
+	known := map[string]vip.Neighbor{"eth1": {Address: fabric}}
+	for name, test := range map[string]struct {
+		starting  bool
+		peer      policy.Peer
+		links     []vip.Link
+		neighbors map[string]vip.Neighbor
+		want      policy.SessionWant
+	}{
+		"a peer on a link that is up":                    {peer: numbered, links: []vip.Link{eth0}, want: policy.SessionWant{Up: true, Address: torA}},
+		"a peer on a link that is down":                  {peer: numbered, links: []vip.Link{down(eth0)}, want: policy.SessionWant{Address: torA, Cause: vip.CauseLinkDown, Text: "link eth0 is down"}},
+		"a peer on two links of which one is down":       {peer: numbered, links: []vip.Link{down(eth0), {Name: "eth2", Up: true, Prefixes: eth0.Prefixes}}, want: policy.SessionWant{Up: true, Address: torA}},
+		"a peer on no link of ours":                      {peer: numbered, links: []vip.Link{eth1}, want: policy.SessionWant{Up: true, Address: torA}},
+		"a peer before the links are known":              {peer: numbered, want: policy.SessionWant{Up: true, Address: torA}},
+		"a peer some hops away, in a dead link's subnet": {peer: policy.Peer{Name: "p", Address: torA, Multihop: true}, links: []vip.Link{down(eth0)}, want: policy.SessionWant{Up: true, Address: torA}},
+		"a peer while the agent starts":                  {starting: true, peer: numbered, links: []vip.Link{eth0}, want: policy.SessionWant{Address: torA, Cause: vip.CauseNotWanted}},
+		"an unnumbered peer whose router is known":       {peer: unnumbered, links: []vip.Link{eth1}, neighbors: known, want: policy.SessionWant{Up: true, Address: fabric}},
+		"an unnumbered peer whose router is not known":   {peer: unnumbered, links: []vip.Link{eth1}, neighbors: map[string]vip.Neighbor{"eth1": {Detail: "silence"}}, want: policy.SessionWant{Cause: vip.CauseNoNeighbor, Text: "silence"}},
+		"an unnumbered peer on a link that is down":      {peer: unnumbered, links: []vip.Link{down(eth1)}, neighbors: known, want: policy.SessionWant{Cause: vip.CauseLinkDown, Text: "link eth1 is down", Address: fabric}},
+		"an unnumbered peer on a link that is not there": {peer: unnumbered, links: []vip.Link{eth0}, want: policy.SessionWant{Cause: vip.CauseLinkDown, Text: "this host has no link eth1"}},
+		"an unnumbered peer before the links are known":  {peer: unnumbered, want: policy.SessionWant{Cause: vip.CauseNoNeighbor, Text: "the links of this host are not known yet"}},
+		"an unnumbered peer while the agent starts":      {starting: true, peer: unnumbered, links: []vip.Link{eth1}, neighbors: known, want: policy.SessionWant{Address: fabric, Cause: vip.CauseNotWanted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := world()
+			in.Peers, in.Links, in.Neighbors = []policy.Peer{test.peer}, test.links, test.neighbors
+			if test.starting {
+				in.Phase, in.Checks = policy.Starting, map[string]policy.Check{"web": verdict(vip.Unknown)}
+			}
+			test.want.Peer = "p"
+			out := policy.Decide(in)
+			if diff := cmp.Diff([]policy.SessionWant{test.want}, out.Sessions, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			searched := len(out.Unnumbered) == 1 && out.Unnumbered[0].Name == "eth1"
+			there := test.peer.Interface != "" && len(test.links) == 1 && test.links[0].Name == "eth1"
+			if searched != there {
+				t.Errorf("links whose router is to be found: %v", out.Unnumbered)
+			}
+		})
+	}
+}
+
+func TestASessionIsKeptUpWhileTheAgentStillWithdraws(t *testing.T) {
+	in := world()
+	in.Peers[0].Address = netip.MustParseAddr("10.0.1.1")
+	in.Prev = policy.Decide(in).Memory
+	in.Phase = policy.Stopping
+	if w := policy.Decide(in).Sessions[0]; !w.Up {
+		t.Errorf("%+v", w)
+	}
+	in.Links[0].Up = false
+	if w := policy.Decide(in).Sessions[0]; w.Cause != vip.CauseLinkDown {
+		t.Errorf("%+v", w)
+	}
+}
+
+func TestDefaultRoutesAreThoseOfAllEstablishedPeers(t *testing.T) {
+	a, b, six := netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("10.0.2.1"), netip.MustParseAddr("fe80::1%eth1")
+	gives := func(state vip.SessionState, defaults ...vip.Default) vip.Session {
+		return vip.Session{State: state, Families: []vip.Family{vip.IPv4, vip.IPv6}, Defaults: defaults}
+	}
+	v4 := func(hop netip.Addr) vip.Default { return vip.Default{Family: vip.IPv4, NextHop: hop} }
+	v6 := vip.Default{Family: vip.IPv6, NextHop: six}
+	in := world()
+	in.ImportDefault = true
+	in.Peers = []policy.Peer{{Name: "tor-a"}, {Name: "tor-b"}}
+	decide := func(at time.Duration, sessions map[string]vip.Session) []vip.DefaultRoute {
+		in.Now, in.Sessions = after(at), sessions
+		out := policy.Decide(in)
+		in.Prev = out.Memory
+		return out.Defaults
+	}
+	expect := func(what string, got []vip.DefaultRoute, want ...vip.DefaultRoute) {
+		t.Helper()
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	route := func(f vip.Family, hops ...netip.Addr) vip.DefaultRoute {
+		return vip.DefaultRoute{Family: f, NextHops: hops}
+	}
+	none := map[string]vip.Session{}
+	expect("no peer is up", decide(0, none))
+	expect("one peer gives one", decide(0, map[string]vip.Session{"tor-b": gives(vip.Established, v4(b))}), route(vip.IPv4, b))
+	expect("one route over both peers, and one for each family",
+		decide(time.Second, map[string]vip.Session{"tor-b": gives(vip.Established, v4(b), v6), "tor-a": gives(vip.Established, v4(a), v6)}),
+		route(vip.IPv4, a, b), route(vip.IPv6, six))
+	expect("a session that ends takes its part away",
+		decide(2*time.Second, map[string]vip.Session{"tor-b": gives(vip.Idle), "tor-a": gives(vip.Established, v4(a))}), route(vip.IPv4, a))
+	expect("and the last one all", decide(3*time.Second, none))
+	in.ImportDefault = false
+	expect("nothing is imported unasked", decide(4*time.Second, map[string]vip.Session{"tor-a": gives(vip.Established, v4(a))}))
+}
+
+func TestADefaultRouteOfAnEarlierRunStaysUntilAPeerGivesOne(t *testing.T) {
+	in := world()
+	in.ImportDefault = true
+	give := func(in *policy.Input) {
+		s := in.Sessions["tor-a"]
+		s.Defaults = []vip.Default{{Family: vip.IPv6, NextHop: netip.MustParseAddr("2001:db8:1::1")}}
+		in.Sessions = map[string]vip.Session{"tor-a": s}
+	}
+	adopts := func(times []time.Duration, given time.Duration) []vip.Family {
+		return run(in, times, func(t time.Duration, in *policy.Input) {
+			if t == given {
+				give(in)
+			}
+		}).AdoptDefaults
+	}
+	for what, test := range map[string]struct{ got, want []vip.Family }{
+		"nothing is given yet":              {adopts([]time.Duration{0, 29 * time.Second}, -1), []vip.Family{vip.IPv4, vip.IPv6}},
+		"nothing was given for long enough": {adopts([]time.Duration{0, 30 * time.Second}, -1), nil},
+		"one family was given":              {adopts([]time.Duration{0, time.Second, 2 * time.Second}, time.Second), []vip.Family{vip.IPv4}},
+	} {
+		if diff := cmp.Diff(test.want, test.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	in.ImportDefault = false
+	if got := adopts([]time.Duration{0}, -1); got != nil {
+		t.Errorf("unasked: %v", got)
+	}
+}
+
+func TestAStopWaitsForDefaultRoutesToBeRemoved(t *testing.T) {
+	in := world()
+	in.ImportDefault, in.Sessions, in.Addresses = true, nil, nil
+	in.Phase, in.Prev.Stop = policy.Stopping, policy.StopMemory{Step: policy.StopRemove, Since: epoch}
+	in.Defaults = []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{netip.MustParseAddr("10.0.1.1")}}}
+	if out := policy.Decide(in); out.Phase != policy.Stopping || len(out.Defaults) != 0 {
+		t.Errorf("phase %v, defaults %v", out.Phase, out.Defaults)
+	}
+	in.Defaults = nil
+	if out := policy.Decide(in); out.Phase != policy.Stopped {
+		t.Errorf("phase %v", out.Phase)
+	}
+}
