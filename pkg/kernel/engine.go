@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 
 // errStuck is why nothing is added while Options.Alive says no.
 var errStuck = errors.New("the agent is stuck; the VIP is set right once it runs again")
+
+// errStuckRoute is the same of default routes.
+var errStuckRoute = errors.New("the agent is stuck; the route is set right once it runs again")
 
 const (
 	lookEvery  = 30 * time.Second       // without any hint: notifications can be lost, and sysctls send none
@@ -31,14 +35,19 @@ const (
 type Options struct {
 	StateDir string       // addresses.json is kept here; made if missing
 	Link     string       // where VIPs are added; default lo
-	Alive    func() bool  // asked before each address that is added: false while the agent is stuck
+	Alive    func() bool  // asked before each address or route that is added: false while the agent is stuck
 	Report   func(Report) // called from Run's goroutine; must not block
 	Log      *slog.Logger
 }
 
 // Desired is everything the engine should bring about.
 type Desired struct {
-	Addresses []netip.Addr // VIPs that should be on this host
+	Addresses []netip.Addr       // VIPs that should be on this host
+	Defaults  []vip.DefaultRoute // default routes that should be on this host, at most one for each family
+
+	// AdoptDefaults are families in which one that an earlier run left behind stays
+	// as it is, although none is wanted: until it is known whether one will be.
+	AdoptDefaults []vip.Family
 }
 
 // Report is what the engine tells its owner: whole values, replaced not
@@ -46,17 +55,19 @@ type Desired struct {
 type Report struct {
 	Addresses map[netip.Addr]vip.Address // every wanted VIP, and ours that are still to be removed
 	Links     []vip.Link                 // by index
+	Defaults  []vip.DefaultRoute         // default routes of ours, or wanted: what is there, and in Detail why it is not as wanted; by family
 	Adds      uint64                     // times an address was added or put back since the start
 }
 
 // Engine keeps VIPs on this host.
 type Engine struct {
 	options Options
-	desired chan map[netip.Addr]bool // latest wins
+	desired chan wish // latest wins
 
 	// From here on owned by Run's goroutine.
 	host    host
 	ledger  ledger
+	scene   scene                      // of the latest look
 	started bool                       // the first desired set has come; before, leftovers are not judged
 	wanted  map[netip.Addr]bool        // latest desired set
 	owned   map[netip.Addr]string      // VIPs that we added, and the link; nil until the ledger was read
@@ -65,8 +76,17 @@ type Engine struct {
 	trouble map[netip.Addr]trouble     // why the latest attempt to change an address failed
 	links   []vip.Link                 // as last reported
 	adds    uint64
-	retries int    // in a row, since something new happened
-	failing string // the look or ledger error that was logged last
+	kept    bool     // addresses are as they should be, as of their latest pass
+	routes  defaults // the default routes
+	retries int      // in a row, since something new happened
+	failing string   // the look or ledger error that was logged last
+}
+
+// wish is a desired set that waits to be taken.
+type wish struct {
+	addresses map[netip.Addr]bool
+	defaults  map[vip.Family][]netip.Addr
+	adopt     []vip.Family
 }
 
 // trouble is why a VIP is not as it should be.
@@ -105,9 +125,10 @@ func New(o Options) *Engine {
 	}
 	return &Engine{
 		options: o,
-		desired: make(chan map[netip.Addr]bool, 1),
+		desired: make(chan wish, 1),
 		ledger:  ledger{path: filepath.Join(o.StateDir, "addresses.json")},
 		lost:    make(map[netip.Addr][]time.Time),
+		routes:  defaults{alive: o.Alive, log: o.Log, seen: make(map[vip.Family][]route)},
 	}
 }
 
@@ -115,13 +136,13 @@ func New(o Options) *Engine {
 // it, before Run as well. Nothing is removed before the first call: what an
 // earlier run left behind waits for it.
 func (e *Engine) Apply(d Desired) {
-	wanted := make(map[netip.Addr]bool, len(d.Addresses))
+	w := wish{make(map[netip.Addr]bool, len(d.Addresses)), wantedDefaults(d.Defaults), slices.Clone(d.AdoptDefaults)}
 	for _, ip := range d.Addresses {
-		wanted[ip.Unmap()] = true
+		w.addresses[ip.Unmap()] = true
 	}
 	for {
 		select {
-		case e.desired <- wanted:
+		case e.desired <- w:
 			return
 		default:
 		}
@@ -132,9 +153,9 @@ func (e *Engine) Apply(d Desired) {
 	}
 }
 
-// Run keeps the host as desired until ctx ends. It leaves the addresses where
-// they are; who wants them gone applies an empty set and waits for the Report
-// without them. An error means that it could not start.
+// Run keeps the host as desired until ctx ends. It leaves addresses and routes
+// where they are; who wants them gone applies an empty set and waits for the
+// Report without them. An error means that it could not start.
 func (e *Engine) Run(ctx context.Context) error {
 	release, err := e.ledger.claim()
 	if err != nil {
@@ -151,17 +172,23 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("kernel: %w", err)
 	}
+	t, err := openMainTable(k.handle, w)
+	if err != nil {
+		w.close()
+		return fmt.Errorf("kernel: %w", err)
+	}
+	defer t.close()
 	var watching sync.WaitGroup
 	watching.Go(w.run)
 	defer watching.Wait()
 	defer w.close()
-	e.run(ctx, k, w.hints)
+	e.run(ctx, k, t, w.hints)
 	return nil
 }
 
 // run is Run over any host.
-func (e *Engine) run(ctx context.Context, h host, hints <-chan hint) {
-	e.host = h
+func (e *Engine) run(ctx context.Context, h host, t routeTable, hints <-chan hint) {
+	e.host, e.routes.table = h, t
 	timer := time.NewTimer(lookEvery)
 	defer timer.Stop()
 	for next, ok := hintLinks, true; ok; next, ok = e.wait(ctx, hints, timer.C) {
@@ -178,12 +205,15 @@ func (e *Engine) wait(ctx context.Context, hints <-chan hint, timer <-chan time.
 	for {
 		select {
 		case <-ctx.Done():
-			return hintAddresses, false
-		case wanted := <-e.desired:
-			if e.want(wanted) {
+			return hintRoutes, false
+		case w := <-e.desired:
+			if e.want(w) {
 				return hintAddresses, true
 			}
 		case h := <-hints:
+			if !e.routes.settled {
+				e.retries = 0 // a link or an address that a next hop waits for
+			}
 			return h, true
 		case <-timer:
 			return hintLinks, true
@@ -192,12 +222,14 @@ func (e *Engine) wait(ctx context.Context, hints <-chan hint, timer <-chan time.
 }
 
 // want takes over a desired set, and reports whether it is another one.
-func (e *Engine) want(wanted map[netip.Addr]bool) bool {
-	if e.started && maps.Equal(wanted, e.wanted) {
+func (e *Engine) want(w wish) bool {
+	if e.started && maps.Equal(w.addresses, e.wanted) &&
+		maps.EqualFunc(w.defaults, e.routes.wanted, slices.Equal) && slices.Equal(w.adopt, e.routes.adopt) {
 		return false
 	}
-	e.wanted, e.started, e.retries = wanted, true, 0
-	maps.DeleteFunc(e.lost, func(ip netip.Addr, _ []time.Time) bool { return !wanted[ip] })
+	e.wanted, e.started, e.retries = w.addresses, true, 0
+	e.routes.wanted, e.routes.adopt = w.defaults, w.adopt
+	maps.DeleteFunc(e.lost, func(ip netip.Addr, _ []time.Time) bool { return !w.addresses[ip] })
 	return true
 }
 

@@ -85,6 +85,12 @@ func (h *fakeHost) done() []string { h.mu.Lock(); defer h.mu.Unlock(); return sl
 
 // bubble runs body beside an engine over h, in fake time.
 func bubble(t *testing.T, h *fakeHost, body func(t *testing.T, a *agent)) {
+	t.Helper()
+	bubbleOver(t, h, newFakeTable(), body)
+}
+
+func bubbleOver(t *testing.T, h *fakeHost, table *fakeTable, body func(t *testing.T, a *agent)) {
+	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h.hints = make(chan hint, 1)
@@ -92,7 +98,7 @@ func bubble(t *testing.T, h *fakeHost, body func(t *testing.T, a *agent)) {
 		a.engine.ledger.life = life{Boot: "b"}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { a.engine.run(ctx, h, h.hints) })
+		running.Go(func() { a.engine.run(ctx, h, table, h.hints) })
 		body(t, a)
 		cancel()
 		running.Wait()

@@ -66,12 +66,33 @@ func start(t *testing.T, dir string, wanted ...netip.Addr) *agent {
 	return a
 }
 
-// runOn runs the engine on parts that the test made.
-func (a *agent) runOn(k *rtnetlink, w *watch) (stop func()) {
+// openParts makes what runOn needs.
+func (a *agent) openParts() (*rtnetlink, *mainTable, *watch) {
+	a.t.Helper()
+	k, err := openKernel()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(k.close)
+	w, err := openWatch(a.engine.options.Log)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	table, err := openMainTable(k.handle, w)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(table.close)
+	a.engine.ledger.life = k.life
+	return k, table, w
+}
+
+// runOn runs the engine on parts that the test made or changed.
+func (a *agent) runOn(k *rtnetlink, table routeTable, w *watch) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(w.run)
-	running.Go(func() { a.engine.run(ctx, k, w.hints) })
+	running.Go(func() { a.engine.run(ctx, k, table, w.hints) })
 	return func() { cancel(); w.close(); running.Wait() }
 }
 

@@ -291,20 +291,11 @@ func TestNotificationOverflowIsHarmless(t *testing.T) {
 		return
 	}
 	a := newAgent(t, t.TempDir())
-	k, err := openKernel()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.close()
-	w, err := openWatch(a.engine.options.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k, table, w := a.openParts()
 	if err := w.setBuffer(1, false); err != nil { // the kernel makes the smallest of it
 		t.Fatal(err)
 	}
-	a.engine.ledger.life = k.life
-	stop := a.runOn(k, w)
+	stop := a.runOn(k, table, w)
 	defer stop()
 	a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
 	a.until(v4, vip.AddressPresent)

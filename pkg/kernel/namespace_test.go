@@ -45,7 +45,7 @@ func inNamespace(t *testing.T) bool {
 		run(t, "ip", "link", "set", "lo", "up")
 		return true
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=30s")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
 	cmd.Env = append(os.Environ(), envInside+"=1", "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = newNamespace()
 	out, err := output(cmd)
@@ -121,6 +121,7 @@ func roles() map[string]func() error {
 	return map[string]func() error{
 		"keep":         keep,
 		"neighbour":    neighbour,
+		"route":        routeKeeper,
 		"unprivileged": unprivileged,
 	}
 }

@@ -34,6 +34,19 @@ type rtnetlink struct {
 }
 
 func openKernel() (*rtnetlink, error) {
+	h, err := openHandle()
+	if err != nil {
+		return nil, err
+	}
+	lf, err := thisLife()
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	return &rtnetlink{handle: h, life: lf}, nil
+}
+
+func openHandle() (*netlink.Handle, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
@@ -42,12 +55,7 @@ func openKernel() (*rtnetlink, error) {
 		h.Close()
 		return nil, fmt.Errorf("set netlink timeout: %w", err)
 	}
-	lf, err := thisLife()
-	if err != nil {
-		h.Close()
-		return nil, err
-	}
-	return &rtnetlink{handle: h, life: lf}, nil
+	return h, nil
 }
 
 func (k *rtnetlink) close() { k.handle.Close() }

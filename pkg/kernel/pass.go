@@ -11,9 +11,20 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// pass looks, acts and looks again, until nothing is left to do or can be
-// done now. It reports whether all is as it should be.
+// pass sets right what h hints at. It reports whether all is as it should be.
 func (e *Engine) pass(h hint) (settled bool) {
+	if h > hintRoutes {
+		e.kept = e.keepAddresses(h)
+	}
+	if e.scene != nil && e.routes.pass(e.scene) {
+		e.report()
+	}
+	return e.kept && e.routes.settled
+}
+
+// keepAddresses looks, acts and looks again, until nothing is left to do or can
+// be done now. It reports whether all is as it should be.
+func (e *Engine) keepAddresses(h hint) (settled bool) {
 	unread := e.openLedger()
 	for round := range maxRounds {
 		p, seen, err := e.plan(h)
@@ -42,6 +53,7 @@ func (e *Engine) plan(h hint) (plan, scene, error) {
 	if err != nil {
 		return plan{}, nil, err
 	}
+	e.scene = seen
 	s := situation{home: e.options.Link, wanted: e.wanted, owned: e.owned, seen: seen, arp: make(map[string]arpSettings)}
 	for _, g := range seen.segments() {
 		_, known := s.arp[g.link.name]
@@ -172,7 +184,7 @@ func (e *Engine) act(v verb, c change, before trouble) error {
 		state, detail := explain(v, c, err)
 		e.trouble[c.ip] = trouble{state, detail}
 		if before != e.trouble[c.ip] {
-			log.Warn("address not changed", "action", v, "reason", detail)
+			log.Warn("address not changed", "action", v.String(), "reason", detail)
 		}
 		return err
 	}
@@ -232,7 +244,15 @@ func (e *Engine) publish(p plan, s scene) {
 		return
 	}
 	e.facts, e.links = facts, links
-	e.options.Report(Report{Addresses: facts, Links: links, Adds: e.adds})
+	e.report()
+}
+
+// report hands everything over. The first time it waits for addresses and
+// routes: what is missing in a report is not on this host.
+func (e *Engine) report() {
+	if e.facts != nil && e.routes.looked {
+		e.options.Report(Report{Addresses: e.facts, Links: e.links, Defaults: e.routes.facts, Adds: e.adds})
+	}
 }
 
 // satisfied reports whether every wanted VIP is here, or needs no retry.
@@ -245,7 +265,7 @@ func (e *Engine) satisfied() bool {
 	return true
 }
 
-// complain logs what stands in the way of everything, once until it changes.
+// complain logs what stands in the way of all addresses, once until it changes.
 func (e *Engine) complain(err error) {
 	text := ""
 	if err != nil {

@@ -42,3 +42,27 @@ func explain(v verb, c change, err error) (vip.AddressState, string) {
 	}
 	return vip.AddressAbsent, detail
 }
+
+// explainRoute is why a step failed, and what an operator can do.
+func explainRoute(s routeStep, hops []netip.Addr, err error) string {
+	detail := fmt.Sprintf("%s default route by way of %v: %v", s.verb, hops, err)
+	switch {
+	case errors.Is(err, errStuckRoute):
+		return err.Error()
+	case errors.Is(err, unix.EPERM):
+		return detail + "; " + howToPermit
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Sprintf("somebody else's default route has metric %d as well and is left alone; give that another metric, or remove it", s.route.metric)
+	case errors.Is(err, unix.ESRCH) && s.route.family == vip.IPv6:
+		return detail + "; somebody else added these to ours, remove them by hand"
+	}
+	return detail
+}
+
+// explainHop is why the kernel refuses a next hop, and what an operator can do.
+func explainHop(l link, err error) string {
+	if errors.Is(err, unix.EACCES) {
+		return fmt.Sprintf("%v; IPv6 is disabled there, run: sysctl -w net.ipv6.conf.%s.disable_ipv6=0", err, l.name)
+	}
+	return err.Error()
+}

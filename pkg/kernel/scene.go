@@ -3,6 +3,7 @@ package kernel
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -42,6 +43,46 @@ func (a address) right() bool {
 // link finds a link by name.
 func (s scene) link(name string) (link, bool) {
 	i := slices.IndexFunc(s, func(l link) bool { return l.name == name })
+	if i < 0 {
+		return link{}, false
+	}
+	return s[i], true
+}
+
+// at finds a link by index.
+func (s scene) at(index int) (link, bool) {
+	i := slices.IndexFunc(s, func(l link) bool { return l.index == index })
+	if i < 0 {
+		return link{}, false
+	}
+	return s[i], true
+}
+
+// zone finds the link that an address's zone names, or gives the index of.
+func (s scene) zone(zone string) (link, bool) {
+	if l, ok := s.link(zone); ok {
+		return l, true
+	}
+	index, err := strconv.Atoi(zone)
+	if err != nil {
+		return link{}, false
+	}
+	return s.at(index)
+}
+
+// addressOf is the address of a next hop, link-local with its link's name.
+func (s scene) addressOf(h hop) netip.Addr {
+	if l, ok := s.at(h.link); ok && h.via.Is6() && h.via.IsLinkLocalUnicast() {
+		return h.via.WithZone(l.name)
+	}
+	return h.via
+}
+
+// downWith finds a link that is down and would make ip directly reachable.
+func (s scene) downWith(ip netip.Addr) (link, bool) {
+	i := slices.IndexFunc(s, func(l link) bool {
+		return !l.up && slices.ContainsFunc(l.addresses, func(a address) bool { return a.subnet.Contains(ip) })
+	})
 	if i < 0 {
 		return link{}, false
 	}

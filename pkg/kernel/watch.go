@@ -14,8 +14,9 @@ import (
 type hint uint8
 
 const (
-	hintAddresses hint = iota // addresses
-	hintLinks                 // addresses and links
+	hintRoutes    hint = iota // default routes
+	hintAddresses             // addresses, and what depends on them: default routes
+	hintLinks                 // everything
 )
 
 // receiveBuffer takes a burst of some thousand notifications. An overflow does
@@ -27,13 +28,14 @@ type watch struct {
 	socket  *nl.NetlinkSocket
 	closing chan struct{}
 	hints   chan hint // of one: what was not taken yet is merged
+	routes  bool      // notifications of default routes are subscribed to
 	log     *slog.Logger
 }
 
 // afterError keeps an error that persists from spinning.
 const afterError = 100 * time.Millisecond
 
-// openWatch subscribes. Whatever changes from here on is hinted at, so the
+// openWatch subscribes to addresses and links. Whatever changes from here on is hinted at, so the
 // first look comes after it.
 func openWatch(log *slog.Logger) (*watch, error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
@@ -44,6 +46,10 @@ func openWatch(log *slog.Logger) (*watch, error) {
 	// Only CAP_NET_ADMIN of the initial user namespace may exceed rmem_max.
 	if w.setBuffer(receiveBuffer, true) != nil {
 		_ = w.setBuffer(receiveBuffer, false) // what the kernel gives is enough to work
+	}
+	if err := w.filterRoutes(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("filter route notifications: %w", err)
 	}
 	return w, nil
 }
@@ -76,10 +82,13 @@ func (w *watch) run() {
 	}
 }
 
-// hintOf is the hint in a message. Every type that is not about addresses
-// alone makes us look at everything.
+// hintOf is the hint in a message. Every type that is not about routes or
+// addresses alone makes us look at everything.
 func hintOf(messageType uint16) hint {
-	if messageType == unix.RTM_NEWADDR || messageType == unix.RTM_DELADDR {
+	switch messageType {
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return hintRoutes
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		return hintAddresses
 	}
 	return hintLinks
