@@ -166,7 +166,7 @@ func (d *decoder) doubles(c *Config) {
 func (d *decoder) ends(c *Config) {
 	taken := map[netip.Addr]string{}
 	for i, p := range c.BGP.Peers {
-		taken[p.Address] = at("bgp.peers", i) + ".address"
+		taken[p.Address] = at("bgp.peers", i) + ".address" // zero, if unnumbered: no VIP is that
 		taken[p.LocalAddress] = at("bgp.peers", i) + ".local_address"
 	}
 	for i, s := range c.Services {

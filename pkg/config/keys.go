@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -104,6 +105,8 @@ func holds(t reflect.Type, f field) string {
 		return "address"
 	case reflect.TypeFor[netip.Prefix]():
 		return "prefix"
+	case reflect.TypeFor[bgp.RemoteASN]():
+		return "AS number, or external"
 	case reflect.TypeFor[vip.Community](), reflect.TypeFor[vip.LargeCommunity]():
 		return "community"
 	case reflect.TypeFor[policy.Require]():
