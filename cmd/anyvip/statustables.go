@@ -21,7 +21,7 @@ func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) stri
 		out.width = 0
 	}
 	text := v.head(s, out)
-	tables := []*table{v.services(s.GetServices()), v.checks(s.GetChecks()), v.sessions(s.GetSessions())}
+	tables := []*table{v.services(s.GetServices()), v.checks(s.GetChecks()), v.sessions(s.GetSessions()), v.defaultRoutes(s.GetDefaultRoutes())}
 	if wide {
 		tables = append(tables, v.addresses(s.GetAddresses()), v.events(s.GetEvents()))
 	}
@@ -145,7 +145,7 @@ func (v view) sessions(sessions []*anyvipv1.Session) *table {
 	}
 	t := newTable(append(heads, "WHY")...)
 	for _, s := range sessions {
-		row := []cell{{s.GetPeer(), plain}, {s.GetAddress(), plain}, {strconv.FormatUint(uint64(s.GetAsn()), 10), plain}, {stateWord(s.GetState()), sessionTint(s)},
+		row := []cell{{s.GetPeer(), plain}, {cmp.Or(s.GetAddress(), s.GetInterface()), plain}, {asNumber(s), plain}, {stateWord(s.GetState()), sessionTint(s)},
 			{v.age(s.GetSince()), plain}, {strconv.FormatUint(uint64(s.GetSentPrefixes()), 10), plain}}
 		if v.wide {
 			row = append(row, cell{strconv.FormatUint(s.GetFlaps(), 10), plain}, cell{s.GetLocal(), plain},
@@ -154,6 +154,15 @@ func (v view) sessions(sessions []*anyvipv1.Session) *table {
 		t.add(append(row, cell{sessionWhy(s), plain})...)
 	}
 	return t
+}
+
+// asNumber is the peer's AS number; one that may be any is known once the peer
+// was heard.
+func asNumber(s *anyvipv1.Session) string {
+	if s.GetAsn() == 0 {
+		return "external"
+	}
+	return strconv.FormatUint(uint64(s.GetAsn()), 10)
 }
 
 func holdTime(s *anyvipv1.Session) string {
@@ -181,6 +190,18 @@ func sessionWhy(s *anyvipv1.Session) string {
 		return cause
 	}
 	return cause + ": " + s.GetDetail()
+}
+
+func (v view) defaultRoutes(routes []*anyvipv1.DefaultRoute) *table {
+	t := newTable("DEFAULT ROUTE", "VIA", "DETAIL")
+	for _, r := range routes {
+		via := cell{strings.Join(r.GetNextHops(), ","), good}
+		if len(r.GetNextHops()) == 0 {
+			via = cell{"none", bad}
+		}
+		t.add(cell{word(r.GetFamily()), plain}, via, cell{r.GetDetail(), plain})
+	}
+	return t
 }
 
 func (v view) addresses(addresses []*anyvipv1.Address) *table {

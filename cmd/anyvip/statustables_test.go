@@ -46,8 +46,9 @@ func everyStatus() *anyvipv1.Status {
 			{Serial: 2, At: ago(49 * time.Hour), Kind: anyvipv1.EventKind_SERVICE, Name: "web", From: "pending", To: "announced", Reason: "healthy"},
 			{Serial: 3, At: ago(5 * time.Second), Kind: anyvipv1.EventKind_CHECK, Name: "db", From: "pass", To: "fail", Reason: "connection refused\nsecond line"},
 		},
-		Reload:   &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
-		Counters: &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
+		DefaultRoutes: []*anyvipv1.DefaultRoute{{Family: anyvipv1.Family_IPV4, NextHops: []string{"10.0.1.1", "10.0.2.1"}}, {Family: anyvipv1.Family_IPV6, Detail: "DETAIL"}},
+		Reload:        &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
+		Counters:      &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
 	}
 }
 
@@ -97,13 +98,15 @@ func everySession() []*anyvipv1.Session {
 		{Peer: "tor-a", Address: "10.0.1.1", Asn: 65000, State: anyvipv1.SessionState_ESTABLISHED, Since: ago(49 * time.Hour), Cause: anyvipv1.SessionCause_NONE, Flaps: 1,
 			Local: "10.0.1.11", RemoteId: "10.0.1.1", HoldTime: durationpb.New(9 * time.Second), SentPrefixes: 5,
 			Families: []anyvipv1.Family_Enum{anyvipv1.Family_IPV4, anyvipv1.Family_IPV6}},
-		{Peer: "tor-b", Address: "2001:db8::2", State: anyvipv1.SessionState_OPEN_CONFIRM, Since: ago(0)},
+		{Peer: "fabric", Interface: "eth1", State: anyvipv1.SessionState_IDLE, Since: ago(time.Second)},
+		{Peer: "fabric2", Interface: "eth2", Address: "fe80::a%eth2", Asn: 4200000001, State: anyvipv1.SessionState_CONNECT, Since: ago(time.Second)},
+		{Peer: "tor-b", Address: "2001:db8::2", Asn: 65000, State: anyvipv1.SessionState_OPEN_CONFIRM, Since: ago(0)},
 	}
 	for code := range anyvipv1.SessionCause_Enum_name {
 		c := anyvipv1.SessionCause_Enum(code)
 		sessions = append(sessions, &anyvipv1.Session{Peer: "z-" + word(c), State: anyvipv1.SessionState_ACTIVE, Since: ago(time.Minute), Cause: c, Detail: "DETAIL"})
 	}
-	slices.SortStableFunc(sessions[2:], func(a, b *anyvipv1.Session) int { return strings.Compare(a.GetPeer(), b.GetPeer()) })
+	slices.SortStableFunc(sessions[4:], func(a, b *anyvipv1.Session) int { return strings.Compare(a.GetPeer(), b.GetPeer()) })
 	return sessions
 }
 

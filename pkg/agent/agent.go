@@ -11,6 +11,7 @@ import (
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/bgp/gobgp"
+	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
@@ -44,6 +45,7 @@ type Agent struct {
 	checks  *checks.Runner
 	bgp     *bgp.Engine
 	speaker *gobgp.Speaker
+	find    *neighbor.Engine
 	kernel  *kernel.Engine
 	api     *api.Server
 	web     *web.Server
@@ -64,7 +66,8 @@ func New(o Options) (*Agent, error) {
 	a.speaker = gobgp.New(part(o.Log, "gobgp"))
 	a.bgp = bgp.New(bgp.Options{Speaker: a.speaker, Report: a.mail.bgp, Log: part(o.Log, "bgp")})
 	a.kernel = kernel.New(kernel.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.mail.kernel, Log: part(o.Log, "kernel")})
-	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply},
+	a.find = neighbor.New(neighbor.Options{Report: a.mail.neighbors, Log: part(o.Log, "neighbor")})
+	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply},
 		a.mail, a.snapshots, o.Log)
 	a.alive = alive{pulses: []pulse{{"agent loop", a.loop.lastBeat}, {"check runner", a.checks.LastTick}, {"bgp engine", a.bgp.LastPass}}}
 
@@ -131,6 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("checks", a.checks.Run)
 	start("speaker", func(ctx context.Context) error { return a.speaker.Run(ctx, a.bgp.Notify) })
 	start("bgp", a.bgp.Run)
+	start("neighbor", a.find.Run)
 	start("kernel", a.kernel.Run)
 	start("api", a.api.Run)
 	start("web", a.web.Run)

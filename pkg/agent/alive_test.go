@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/bgp"
-	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/config"
-	"github.com/anyvip/anyvip/pkg/kernel"
-	"github.com/anyvip/anyvip/pkg/status"
 )
 
 // watch is a deadman over one part that beats until stopAt.
@@ -108,8 +105,7 @@ func TestAliveGateSaysWhoStandsStill(t *testing.T) {
 // A step of the wall clock (NTP at boot, a resumed machine) must neither end the
 // agent nor blind the deadman, so every pulse carries a monotonic reading.
 func TestPulsesAreMonotonic(t *testing.T) {
-	l := newLoop(&config.Config{}, "test", receivers{bgp: func(bgp.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}},
-		newMailbox(), status.NewPublisher(), slog.New(slog.DiscardHandler))
+	l, _, _ := lonelyLoop(&config.Config{})
 	l.turn()
 	if at := l.lastBeat(); !strings.Contains(at.String(), " m=") {
 		t.Errorf("the loop's beat %v has no monotonic reading", at)

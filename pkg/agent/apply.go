@@ -4,16 +4,19 @@ import (
 	"slices"
 
 	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/policy"
 )
 
-// apply hands the decision to every receiver, as whole sets.
+// apply hands the decision to every receiver, as whole sets; routes first, since
+// somebody waits for them.
 func (l *loop) apply() {
-	l.out.checks(l.desiredProbes())
-	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses})
 	l.out.bgp(l.desiredBGP())
+	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses, Defaults: l.desired.Defaults, AdoptDefaults: l.desired.AdoptDefaults})
+	l.out.neighbors(neighbor.Desired{Links: l.desired.Unnumbered})
+	l.out.checks(l.desiredProbes())
 }
 
 func (l *loop) desiredProbes() []checks.Probe {
@@ -27,17 +30,18 @@ func (l *loop) desiredProbes() []checks.Probe {
 // desiredBGP joins what policy wants with the peers as the file has them.
 func (l *loop) desiredBGP() bgp.Desired {
 	c := l.config.BGP
-	d := bgp.Desired{ASN: c.ASN, RouterID: c.RouterID, AllowedPrefixes: c.AllowedPrefixes, Announcements: l.desired.Announcements}
+	d := bgp.Desired{ASN: c.ASN, RouterID: c.RouterID, AllowedPrefixes: c.AllowedPrefixes,
+		ImportDefault: c.ImportDefault, Announcements: l.desired.Announcements}
 	if slices.ContainsFunc(c.Peers, func(p bgp.PeerConfig) bool { return p.Passive }) {
 		d.ListenPort = c.ListenPort
 	}
 	for i, p := range c.Peers {
 		want := l.desired.Sessions[i] // Decide keeps the order of Input.Peers
 		d.Peers = append(d.Peers, bgp.Peer{
-			Name: p.Name, Address: p.Address, ASN: p.ASN, Port: p.Port, LocalAddress: p.LocalAddress,
+			Name: p.Name, Address: want.Address, ASN: p.ASN.Number, Port: p.Port, LocalAddress: p.LocalAddress,
 			HoldTime: p.HoldTime, Password: l.config.Password(p), TTLSecurity: p.TTLSecurity,
 			Multihop: p.Multihop, Passive: p.Passive,
-			Up: want.Up, Text: want.Text, NextHop6: want.NextHop6,
+			Up: want.Up, Cause: want.Cause, Text: want.Text, NextHop6: want.NextHop6,
 		})
 	}
 	return d
@@ -46,7 +50,7 @@ func (l *loop) desiredBGP() bgp.Desired {
 func policyPeers(peers []bgp.PeerConfig) []policy.Peer {
 	out := make([]policy.Peer, len(peers))
 	for i, p := range peers {
-		out[i] = policy.Peer{Name: p.Name, NextHop6: p.NextHop6}
+		out[i] = policy.Peer{Name: p.Name, Address: p.Address, Interface: p.Interface, Multihop: p.Multihop > 0, NextHop6: p.NextHop6}
 	}
 	return out
 }

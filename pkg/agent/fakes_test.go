@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -98,6 +99,7 @@ func (w *fakeWorld) set(check, outcome, detail string) error {
 // until its timeout.
 type fakeKind struct {
 	name  string
+	takes time.Duration // another for each check: no two results at the same moment
 	world *fakeWorld
 }
 
@@ -105,6 +107,7 @@ func (k fakeKind) Describe() (name, target string)  { return "fake", k.name }
 func (fakeKind) Validate() []vip.Problem            { return nil }
 func (k fakeKind) Checker() (checks.Checker, error) { return k, nil }
 func (k fakeKind) Probe(ctx context.Context) vip.Result {
+	time.Sleep(k.takes)
 	k.world.mu.Lock()
 	r, ok := k.world.results[k.name]
 	k.world.mu.Unlock()
@@ -126,14 +129,15 @@ type fakeSpeaker struct {
 	complained bool // its failure is in the transcript, which shows it once
 	booting    bool // just restarted: no session yet
 	reachable  map[string][]vip.Family
+	defaults   map[string][]vip.Default // what peers give, by peer
 	sessions   bgp.Sessions
 	up         map[string]bool
 	table      map[netip.Prefix]vip.Announcement
 }
 
 func newFakeSpeaker(s *transcript) *fakeSpeaker {
-	return &fakeSpeaker{seen: s, generation: 1, reachable: map[string][]vip.Family{}, up: map[string]bool{},
-		table: map[netip.Prefix]vip.Announcement{}}
+	return &fakeSpeaker{seen: s, generation: 1, reachable: map[string][]vip.Family{}, defaults: map[string][]vip.Default{},
+		up: map[string]bool{}, table: map[netip.Prefix]vip.Announcement{}}
 }
 
 var errSpeaker = errors.New("speaker does not answer")
@@ -145,10 +149,13 @@ func (f *fakeSpeaker) Sessions(_ context.Context, s bgp.Sessions) (uint64, error
 		return 0, f.complain()
 	}
 	for _, p := range s.Peers {
-		if i := slices.IndexFunc(f.sessions.Peers, func(q bgp.Peer) bool { return q.Name == p.Name }); i < 0 || f.sessions.Peers[i].Up != p.Up {
+		if i := slices.IndexFunc(f.sessions.Peers, func(q bgp.Peer) bool { return q.Name == p.Name }); i < 0 || f.sessions.Peers[i].Up != p.Up || p.Up && f.sessions.Peers[i].Address != p.Address {
 			state := "down"
 			if p.Up {
 				state = "up"
+			}
+			if p.Up && p.Address.Zone() != "" {
+				state += " " + p.Address.String()
 			}
 			f.seen.add("speaker", "session %s wanted %s", p.Name, strings.TrimSpace(state+" "+p.Text))
 		}
@@ -204,7 +211,10 @@ func (f *fakeSpeaker) settle() {
 		s := vip.Session{Peer: p.Name, Since: time.Now(), Remote: p.Address}
 		switch {
 		case up:
-			s.State, s.Families, s.Local = vip.Established, families, netip.MustParseAddr("10.0.1.2")
+			s.State, s.Families, s.Local, s.RemoteAS = vip.Established, families, netip.MustParseAddr("10.0.1.2"), 65000
+			if f.sessions.ImportDefault {
+				s.Defaults = f.defaults[p.Name]
+			}
 		case f.booting:
 		case p.Up:
 			s.State, s.Cause, s.Detail = vip.Active, vip.CauseRefused, "connection refused"
@@ -226,6 +236,22 @@ func (f *fakeSpeaker) peer(name, state string, v4 bool) error {
 		f.reachable[name] = []vip.Family{vip.IPv4}
 	default:
 		f.reachable[name] = []vip.Family{vip.IPv4, vip.IPv6}
+	}
+	f.settle()
+	return nil
+}
+
+// gives makes a peer give default routes with these next hops, and no others.
+func (f *fakeSpeaker) gives(name string, hops []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.defaults[name] = nil
+	for _, text := range hops {
+		hop, err := netip.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		f.defaults[name] = append(f.defaults[name], vip.Default{Family: vip.FamilyOf(hop), NextHop: hop})
 	}
 	f.settle()
 	return nil
@@ -259,15 +285,23 @@ func (f *fakeSpeaker) fault(what string) error {
 
 // fakeHost is a host that does at once what it is asked.
 type fakeHost struct {
-	seen   *transcript
-	report func(kernel.Report)
+	seen *transcript
+	mail *mailbox
 
 	mu        sync.Mutex
 	addresses map[netip.Addr]vip.Address
+	links     []vip.Link
+	defaults  []vip.DefaultRoute
+	searched  []vip.Link            // links whose router is to be found
+	routers   map[string]netip.Addr // by link: the router that is heard there
 }
 
-func newFakeHost(s *transcript, report func(kernel.Report)) *fakeHost {
-	return &fakeHost{seen: s, report: report, addresses: map[netip.Addr]vip.Address{}}
+func newFakeHost(s *transcript, m *mailbox) *fakeHost {
+	return &fakeHost{seen: s, mail: m, addresses: map[netip.Addr]vip.Address{}, routers: map[string]netip.Addr{},
+		links: []vip.Link{
+			{Name: "eth0", Index: 2, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}},
+			{Name: "eth1", Index: 3, Up: true},
+		}}
 }
 
 func (h *fakeHost) apply(d kernel.Desired) {
@@ -286,14 +320,73 @@ func (h *fakeHost) apply(d kernel.Desired) {
 			delete(h.addresses, a)
 		}
 	}
-	if !maps.EqualFunc(before, h.addresses, func(a, b vip.Address) bool { return a.State == b.State }) || len(before) == 0 && len(d.Addresses) > 0 {
+	routed := !slices.EqualFunc(h.defaults, d.Defaults, vip.DefaultRoute.Equal)
+	if routed {
+		h.seen.add("host", "default routes %v", d.Defaults)
+		h.defaults = d.Defaults
+	}
+	if routed || !maps.EqualFunc(before, h.addresses, func(a, b vip.Address) bool { return a.State == b.State }) || len(before) == 0 && len(d.Addresses) > 0 {
 		h.tell()
 	}
 }
 
 func (h *fakeHost) tell() {
-	h.report(kernel.Report{Addresses: maps.Clone(h.addresses),
-		Links: []vip.Link{{Name: "eth0", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}}}})
+	h.mail.kernel(kernel.Report{Addresses: maps.Clone(h.addresses), Links: slices.Clone(h.links), Defaults: h.defaults})
+}
+
+// find takes the links whose router is to be found, as the neighbor engine does.
+func (h *fakeHost) find(d neighbor.Desired) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	same := func(a, b vip.Link) bool { return a.Name == b.Name && a.Up == b.Up }
+	if slices.EqualFunc(h.searched, d.Links, same) {
+		return
+	}
+	h.searched = d.Links
+	time.AfterFunc(routerDelay, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.tellRouters()
+	})
+}
+
+// routerDelay is how long a router takes to answer a solicitation.
+const routerDelay = 10 * time.Millisecond
+
+func (h *fakeHost) tellRouters() {
+	found := map[string]vip.Neighbor{}
+	for _, l := range h.searched {
+		n := vip.Neighbor{Detail: "no router advertisement heard on " + l.Name}
+		if a := h.routers[l.Name]; l.Up && a.IsValid() {
+			n = vip.Neighbor{Address: a.WithZone(l.Name)}
+		}
+		found[l.Name] = n
+	}
+	h.mail.neighbors(neighbor.Report{Neighbors: found})
+}
+
+// router is what is heard on a link from now on.
+func (h *fakeHost) router(link, addr string) (err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.routers[link], err = netip.ParseAddr(addr); err == nil {
+		h.tellRouters()
+	}
+	return err
+}
+
+// link changes the state of a link.
+func (h *fakeHost) link(name, state string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.IndexFunc(h.links, func(l vip.Link) bool { return l.Name == name })
+	if i < 0 || state != "up" && state != "down" {
+		return fmt.Errorf("no link %q, or no state %q", name, state)
+	}
+	h.links = slices.Clone(h.links)
+	h.links[i].Up = state == "up"
+	h.tell()
+	return nil
 }
 
 func (h *fakeHost) address(addr, what, back string) error {

@@ -35,6 +35,9 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //
 //	check NAME OUTCOME [DETAIL]    what probes of NAME find from now on
 //	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
+//	peer NAME gives [ADDR...]      the next hops of the default routes that it gives
+//	link NAME up|down              eth0 has 10.0.1.2/24, eth1 no address but a link-local one
+//	router LINK ADDR               whose advertisements are heard on the link
 //	address ADDR lost [DURATION]   someone removes it; it is back after DURATION, or never
 //	address ADDR refused|present   what the kernel engine says of it
 //	speaker fails|works|restarts   its calls fail; it lost all it knew
@@ -101,9 +104,9 @@ func playHouse(t *testing.T, parts map[string]string) string {
 	h.speaker = newFakeSpeaker(h.seen)
 	engine := bgp.New(bgp.Options{Speaker: h.speaker, Report: h.mail.bgp, Log: slog.New(slog.DiscardHandler)})
 	h.speaker.notify = engine.Notify
-	h.host = newFakeHost(h.seen, h.mail.kernel)
+	h.host = newFakeHost(h.seen, h.mail)
 	snapshots := status.NewPublisher()
-	l := newLoop(c, "test", receivers{bgp: engine.Apply, kernel: h.host.apply, checks: runner.Apply},
+	l := newLoop(c, "test", receivers{bgp: engine.Apply, neighbors: h.host.find, kernel: h.host.apply, checks: runner.Apply},
 		h.mail, snapshots, slog.New(h.seen.handler()))
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -133,7 +136,7 @@ func (h *house) load(name string) (*config.Config, error) {
 		return nil, err
 	}
 	for i := range c.Checks {
-		c.Checks[i].Kind = fakeKind{name: c.Checks[i].Name, world: h.world}
+		c.Checks[i].Kind = fakeKind{name: c.Checks[i].Name, takes: time.Duration(i+1) * time.Millisecond, world: h.world}
 	}
 	return c, nil
 }
@@ -166,7 +169,14 @@ func (h *house) do(words []string) error {
 	case "check":
 		return h.world.set(args[0], args[1], strings.TrimSpace(strings.Join(args[2:], " ")))
 	case "peer":
+		if args[1] == "gives" {
+			return h.speaker.gives(args[0], words[3:])
+		}
 		return h.speaker.peer(args[0], args[1], args[2] == "v4")
+	case "link":
+		return h.host.link(args[0], args[1])
+	case "router":
+		return h.host.router(args[0], args[1])
 	case "address":
 		return h.host.address(args[0], args[1], args[2])
 	case "speaker":

@@ -20,7 +20,7 @@ const module = "github.com/anyvip/anyvip/"
 // packages of lower floors, or parts of itself that are named in sameHouse.
 var floors = [][]string{
 	{"pkg/vip"},
-	{"pkg/health", "checks", "pkg/kernel", "pkg/event"},
+	{"pkg/health", "checks", "pkg/kernel", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
 	{"bgp/gobgp", "pkg/status"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
@@ -31,8 +31,9 @@ var floors = [][]string{
 
 // only narrows what a package may import of ours, beyond its floor.
 var only = map[string][]string{
-	"pkg/policy": {"pkg/vip", "pkg/health"},
-	"bgp":        {"pkg/vip"},
+	"pkg/policy":   {"pkg/vip", "pkg/health"},
+	"bgp":          {"pkg/vip"},
+	"bgp/neighbor": {"pkg/vip"},
 }
 
 // doors are third-party libraries and who may open them. What stands in no
@@ -40,6 +41,7 @@ var only = map[string][]string{
 var doors = map[string][]string{
 	"github.com/osrg/gobgp/v4":            {"bgp/gobgp", "lab"},
 	"github.com/vishvananda/netlink":      {"pkg/kernel", "lab"},
+	"github.com/mdlayher/ndp":             {"bgp/neighbor"},
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
 	"github.com/prometheus/client_golang": {"pkg/metrics"},
@@ -48,6 +50,7 @@ var doors = map[string][]string{
 	"github.com/spf13/viper":              {"pkg/config"},
 	"github.com/goccy/go-yaml":            {"pkg/config", "lab"},
 	"github.com/coreos/go-systemd/v22":    {"pkg/agent"},
+	"golang.org/x/net":                    {"bgp/neighbor"},
 	"golang.org/x/sync":                   {"pkg/agent", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
 	"golang.org/x/sys":                    {"pkg/kernel", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/event"
@@ -28,9 +29,10 @@ const (
 
 // receivers are what stands right of the loop. None of them may block.
 type receivers struct {
-	bgp    func(bgp.Desired)
-	kernel func(kernel.Desired)
-	checks func([]checks.Probe)
+	bgp       func(bgp.Desired)
+	neighbors func(neighbor.Desired)
+	kernel    func(kernel.Desired)
+	checks    func([]checks.Probe)
 }
 
 // loop owns all state. Only run's goroutine touches anything but beat.
@@ -112,6 +114,7 @@ func (l *loop) turn() {
 	l.at = time.Now()
 	at := l.at
 	l.beat.Store(&at)
+	hangIfAsked()
 	got := l.mail.take()
 	decide := l.takeResults(got.results)
 	if got.bgp != nil {
@@ -120,6 +123,10 @@ func (l *loop) turn() {
 	}
 	if got.kernel != nil {
 		l.takeKernel(*got.kernel)
+		decide = true
+	}
+	if got.found != nil {
+		l.input.Neighbors = got.found.Neighbors
 		decide = true
 	}
 	if got.stop != "" && l.input.Phase < policy.Stopping {
@@ -187,7 +194,7 @@ func (l *loop) checkRecords() []status.Check {
 func (l *loop) peerRecords() []status.Peer {
 	out := make([]status.Peer, 0, len(l.config.BGP.Peers))
 	for _, p := range l.config.BGP.Peers {
-		out = append(out, status.Peer{Name: p.Name, Address: p.Address, ASN: p.ASN})
+		out = append(out, status.Peer{Name: p.Name, Address: p.Address, Interface: p.Interface, ASN: p.ASN.Number})
 	}
 	return out
 }
@@ -228,7 +235,8 @@ func (l *loop) takeBGP(r bgp.Report) {
 
 func (l *loop) takeKernel(r kernel.Report) {
 	l.recordAddresses(l.input.Addresses, r.Addresses)
-	l.input.Addresses, l.input.Links = r.Addresses, r.Links
+	l.recordDefaults(l.input.Defaults, r.Defaults)
+	l.input.Addresses, l.input.Links, l.input.Defaults = r.Addresses, r.Links, r.Defaults
 	l.snapshot.Counters.AddressAdds = r.Adds
 }
 
@@ -269,7 +277,7 @@ func (l *loop) take(c *config.Config) {
 	l.checks, l.input.Checks = known, facts
 	l.input.Services = slices.Clone(c.Services)
 	l.input.Linger = c.BGP.Linger
-	l.input.Peers = policyPeers(c.BGP.Peers)
+	l.input.Peers, l.input.ImportDefault = policyPeers(c.BGP.Peers), c.BGP.ImportDefault
 }
 
 func (c *check) facts() policy.Check {

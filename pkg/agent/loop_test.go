@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/kernel"
@@ -18,7 +19,7 @@ import (
 // lonelyLoop is a loop over receivers that do nothing.
 func lonelyLoop(c *config.Config) (*loop, *mailbox, *status.Publisher) {
 	mail, snapshots := newMailbox(), status.NewPublisher()
-	nobody := receivers{bgp: func(bgp.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}}
+	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}}
 	return newLoop(c, "test", nobody, mail, snapshots, slog.New(slog.DiscardHandler)), mail, snapshots
 }
 

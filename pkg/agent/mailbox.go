@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -14,8 +15,9 @@ type mail struct {
 	results []vip.Result   // in the order they came
 	bgp     *bgp.Report    // the latest
 	kernel  *kernel.Report // the latest
-	reload  *reload        // the latest
-	stop    string         // why the agent should end; empty: it should not
+	found   *neighbor.Report
+	reload  *reload // the latest
+	stop    string  // why the agent should end; empty: it should not
 }
 
 // reload is a configuration that was read again, or why it could not be.
@@ -55,10 +57,11 @@ func (m *mailbox) take() mail {
 	return got
 }
 
-func (m *mailbox) result(r vip.Result)    { m.put(func(q *mail) { q.results = append(q.results, r) }) }
-func (m *mailbox) bgp(r bgp.Report)       { m.put(func(q *mail) { q.bgp = &r }) }
-func (m *mailbox) kernel(r kernel.Report) { m.put(func(q *mail) { q.kernel = &r }) }
-func (m *mailbox) reload(r reload)        { m.put(func(q *mail) { q.reload = &r }) }
+func (m *mailbox) result(r vip.Result)         { m.put(func(q *mail) { q.results = append(q.results, r) }) }
+func (m *mailbox) bgp(r bgp.Report)            { m.put(func(q *mail) { q.bgp = &r }) }
+func (m *mailbox) kernel(r kernel.Report)      { m.put(func(q *mail) { q.kernel = &r }) }
+func (m *mailbox) neighbors(r neighbor.Report) { m.put(func(q *mail) { q.found = &r }) }
+func (m *mailbox) reload(r reload)             { m.put(func(q *mail) { q.reload = &r }) }
 
 // stop asks for a polite end; the first reason stays.
 func (m *mailbox) stop(reason string) {

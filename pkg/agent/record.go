@@ -33,7 +33,7 @@ func (l *loop) record(r event.Record) {
 // logKeys are the attributes under which a record's name is logged.
 var logKeys = map[event.Kind]string{
 	event.KindAgent: "node", event.KindCheck: "check", event.KindService: "service",
-	event.KindSession: "peer", event.KindAddress: "vip",
+	event.KindSession: "peer", event.KindAddress: "vip", event.KindRoute: "route",
 }
 
 func (l *loop) recordVerdict(name string, before, after health.Verdict) {
@@ -114,6 +114,37 @@ func (l *loop) recordAddresses(before, after map[netip.Addr]vip.Address) {
 			l.record(event.Record{Kind: event.KindAddress, Name: a.String(), From: before[a].State.String(), To: removed})
 		}
 	}
+}
+
+// recordDefaults writes down each default route that goes another way than
+// before, or that cannot be as it should.
+func (l *loop) recordDefaults(before, after []vip.DefaultRoute) {
+	old := make(map[vip.Family]vip.DefaultRoute, len(before))
+	for _, r := range before {
+		old[r.Family] = r
+	}
+	for _, is := range after {
+		if was := old[is.Family]; !slices.Equal(was.NextHops, is.NextHops) || was.Detail != is.Detail {
+			l.record(event.Record{Kind: event.KindRoute, Name: "default " + is.Family.String(), From: hopsText(was), To: hopsText(is), Reason: is.Detail})
+		}
+		delete(old, is.Family)
+	}
+	for _, r := range before {
+		if _, gone := old[r.Family]; gone && len(r.NextHops) > 0 {
+			l.record(event.Record{Kind: event.KindRoute, Name: "default " + r.Family.String(), From: hopsText(r), To: removed})
+		}
+	}
+}
+
+func hopsText(r vip.DefaultRoute) string {
+	if len(r.NextHops) == 0 {
+		return "none"
+	}
+	words := make([]string, len(r.NextHops))
+	for i, a := range r.NextHops {
+		words[i] = a.String()
+	}
+	return strings.Join(words, ",")
 }
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

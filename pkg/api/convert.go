@@ -34,7 +34,10 @@ func statusOf(s *status.Snapshot) *anyvipv1.Status {
 		Sessions:  each(s.Peers, func(p status.Peer) *anyvipv1.Session { return sessionOf(p, s.Input) }),
 		Addresses: addressesOf(s.Input.Addresses),
 		Events:    each(s.Events, eventOf),
-		Counters:  &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
+		DefaultRoutes: each(s.Input.Defaults, func(r vip.DefaultRoute) *anyvipv1.DefaultRoute {
+			return &anyvipv1.DefaultRoute{Family: enum[anyvipv1.Family_Enum](r.Family), NextHops: each(r.NextHops, addressText), Detail: text(r.Detail)}
+		}),
+		Counters: &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
 	}
 	if !s.Reload.At.IsZero() {
 		out.Reload = &anyvipv1.Reload{At: timeOf(s.Reload.At), Error: text(s.Reload.Error)}
@@ -97,20 +100,27 @@ func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
 func sessionOf(p status.Peer, in policy.Input) *anyvipv1.Session {
 	s := in.Sessions[p.Name]
 	out := &anyvipv1.Session{
-		Peer:     text(p.Name),
-		Address:  addressText(p.Address),
-		Asn:      p.ASN,
-		State:    enum[anyvipv1.SessionState_Enum](s.State),
-		Since:    timeOf(s.Since),
-		Cause:    enum[anyvipv1.SessionCause_Enum](s.Cause),
-		Detail:   text(s.Detail),
-		Flaps:    s.Flaps,
-		Local:    addressText(s.Local),
-		RemoteId: addressText(s.RemoteID),
+		Peer:      text(p.Name),
+		Address:   addressText(p.Address),
+		Asn:       p.ASN,
+		Interface: text(p.Interface),
+		State:     enum[anyvipv1.SessionState_Enum](s.State),
+		Since:     timeOf(s.Since),
+		Cause:     enum[anyvipv1.SessionCause_Enum](s.Cause),
+		Detail:    text(s.Detail),
+		Flaps:     s.Flaps,
+		Local:     addressText(s.Local),
+		RemoteId:  addressText(s.RemoteID),
 		Families: each(s.Families, func(f vip.Family) anyvipv1.Family_Enum {
 			return enum[anyvipv1.Family_Enum](f)
 		}),
 		SentPrefixes: uint32(len(in.Sent[p.Name])),
+	}
+	if p.Interface != "" && s.Cause != vip.CauseNoNeighbor {
+		out.Address = addressText(s.Remote)
+	}
+	if p.ASN == 0 {
+		out.Asn = s.RemoteAS
 	}
 	if s.HoldTime > 0 {
 		out.HoldTime = durationpb.New(s.HoldTime)

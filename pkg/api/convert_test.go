@@ -43,9 +43,11 @@ func fullSnapshot() *status.Snapshot {
 			Sessions: map[string]vip.Session{
 				"tor-a": {Peer: "tor-a", State: vip.Established, Since: ago(time.Minute), Flaps: 2, Local: netip.MustParseAddr("10.0.1.2"), Remote: torA,
 					RemoteID: torA, HoldTime: 9 * time.Second, Families: []vip.Family{vip.IPv4, vip.IPv6}},
-				"tor-b": {Peer: "tor-b", State: vip.OpenSent, Since: ago(time.Second), Cause: vip.CauseNoOpen, Detail: "it never speaks"},
+				"fabric": {Peer: "fabric", State: vip.OpenConfirm, Since: ago(time.Second), Remote: netip.MustParseAddr("fe80::a%eth1"), RemoteAS: 4200000001},
+				"tor-b":  {Peer: "tor-b", State: vip.OpenSent, Since: ago(time.Second), Cause: vip.CauseNoOpen, Detail: "it never speaks"},
 			},
-			Sent: map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
+			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{torA}}, {Family: vip.IPv6, Detail: "the kernel refuses it"}},
+			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
 		},
 		Desired: policy.Desired{Decisions: []policy.Decision{{
 			Service: "web", Disposition: policy.Degraded, Level: vip.LevelDegraded, Since: ago(time.Second),
@@ -55,7 +57,8 @@ func fullSnapshot() *status.Snapshot {
 				{Prefix: p6, Reasons: []policy.Reason{{Code: policy.CodeAddressAbsent, Subject: "2001:db8:10::10"}}},
 			},
 		}}},
-		Peers: []status.Peer{{Name: "tor-b", Address: netip.MustParseAddr("10.0.1.3"), ASN: 65000}, {Name: "tor-a", Address: torA, ASN: 65000}, {Name: "tor-new"}},
+		Peers: []status.Peer{{Name: "tor-b", Address: netip.MustParseAddr("10.0.1.3"), ASN: 65000}, {Name: "tor-a", Address: torA, ASN: 65000}, {Name: "tor-new"},
+			{Name: "fabric", Interface: "eth1"}},
 		Checks: []status.Check{{Name: "web", Kind: "http", Target: "http://127.0.0.1/", Probes: 12, Last: vip.Result{Check: "web",
 			At: at, Outcome: vip.Error, Class: vip.ClassLocal, Detail: "no descriptors", Latency: 1500 * time.Microsecond}}},
 		Events:   []event.Record{{Serial: 1, At: at, Kind: event.KindSession, Name: "tor-a", From: "OpenConfirm", To: "Established", Reason: "why not"}},

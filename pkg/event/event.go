@@ -16,9 +16,10 @@ const (
 	KindService      // a service's disposition changed
 	KindSession      // a BGP session changed state
 	KindAddress      // a VIP appeared on or vanished from this host
+	KindRoute        // a default route of this host changed
 )
 
-var kindNames = [...]string{"none", "agent", "check", "service", "session", "address"}
+var kindNames = [...]string{"none", "agent", "check", "service", "session", "address", "route"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {

@@ -58,8 +58,9 @@ var (
 	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
 	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
 	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")
+	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, defaultHops}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
 	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
@@ -86,6 +87,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for a, f := range s.Input.Addresses {
 		e.gauge(vipPresent, truth(f.State == vip.AddressPresent), a.String())
+	}
+	for _, r := range s.Input.Defaults {
+		e.gauge(defaultHops, float64(len(r.NextHops)), r.Family.String())
 	}
 	for _, k := range s.Checks {
 		e.check(k, s.Input.Checks[k.Name])

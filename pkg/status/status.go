@@ -43,9 +43,10 @@ type Check struct {
 
 // Peer is one peer as status shows it; its session is in Input.Sessions.
 type Peer struct {
-	Name    string
-	Address netip.Addr
-	ASN     uint32
+	Name      string
+	Address   netip.Addr // zero: unnumbered
+	Interface string     // of an unnumbered peer
+	ASN       uint32     // 0: external
 }
 
 // Reload is how the last reload ended.

@@ -137,7 +137,10 @@ type Status struct {
 	// How the last reload ended; unset: there was none.
 	Reload *Reload `protobuf:"bytes,12,opt,name=reload,proto3" json:"reload,omitempty"`
 	// Totals since the agent started.
-	Counters      *Counters `protobuf:"bytes,13,opt,name=counters,proto3" json:"counters,omitempty"`
+	Counters *Counters `protobuf:"bytes,13,opt,name=counters,proto3" json:"counters,omitempty"`
+	// This host's default routes that come from the peers, and those that should
+	// be there; empty unless they are asked for.
+	DefaultRoutes []*DefaultRoute `protobuf:"bytes,14,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -259,6 +262,13 @@ func (x *Status) GetReload() *Reload {
 func (x *Status) GetCounters() *Counters {
 	if x != nil {
 		return x.Counters
+	}
+	return nil
+}
+
+func (x *Status) GetDefaultRoutes() []*DefaultRoute {
+	if x != nil {
+		return x.DefaultRoutes
 	}
 	return nil
 }
@@ -750,9 +760,9 @@ type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The peer's name, as configured.
 	Peer string `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
-	// The peer's address.
+	// The peer's address; of an unnumbered peer, the one that was found, or empty.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// The peer's AS number, as configured.
+	// The peer's AS number, as configured or found; 0: not known yet.
 	Asn uint32 `protobuf:"varint,3,opt,name=asn,proto3" json:"asn,omitempty"`
 	// Of RFC 4271.
 	State SessionState_Enum `protobuf:"varint,4,opt,name=state,proto3,enum=anyvip.v1.SessionState_Enum" json:"state,omitempty"`
@@ -773,7 +783,9 @@ type Session struct {
 	// Negotiated; empty before Established.
 	Families []Family_Enum `protobuf:"varint,12,rep,packed,name=families,proto3,enum=anyvip.v1.Family_Enum" json:"families,omitempty"`
 	// Prefixes in the peer's Adj-RIB-Out.
-	SentPrefixes  uint32 `protobuf:"varint,13,opt,name=sent_prefixes,json=sentPrefixes,proto3" json:"sent_prefixes,omitempty"`
+	SentPrefixes uint32 `protobuf:"varint,13,opt,name=sent_prefixes,json=sentPrefixes,proto3" json:"sent_prefixes,omitempty"`
+	// The link to an unnumbered peer; empty: the peer has an address.
+	Interface     string `protobuf:"bytes,14,opt,name=interface,proto3" json:"interface,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -899,6 +911,77 @@ func (x *Session) GetSentPrefixes() uint32 {
 	return 0
 }
 
+func (x *Session) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+// DefaultRoute is this host's default route of one family.
+type DefaultRoute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The family of the destination.
+	Family Family_Enum `protobuf:"varint,1,opt,name=family,proto3,enum=anyvip.v1.Family_Enum" json:"family,omitempty"`
+	// Where it goes, over all of them at once; empty: it is not there.
+	NextHops []string `protobuf:"bytes,2,rep,name=next_hops,json=nextHops,proto3" json:"next_hops,omitempty"`
+	// Why it is not as it should be, and what to do, one line; empty: it is.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefaultRoute) Reset() {
+	*x = DefaultRoute{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefaultRoute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefaultRoute) ProtoMessage() {}
+
+func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefaultRoute.ProtoReflect.Descriptor instead.
+func (*DefaultRoute) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DefaultRoute) GetFamily() Family_Enum {
+	if x != nil {
+		return x.Family
+	}
+	return Family_UNSPECIFIED
+}
+
+func (x *DefaultRoute) GetNextHops() []string {
+	if x != nil {
+		return x.NextHops
+	}
+	return nil
+}
+
+func (x *DefaultRoute) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Address is one VIP on this host.
 type Address struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -922,7 +1005,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	mi := &file_anyvip_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1017,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	mi := &file_anyvip_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1030,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Address) GetAddress() string {
@@ -1022,7 +1105,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[10]
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1117,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[10]
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1130,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Event) GetSerial() uint64 {
@@ -1112,7 +1195,7 @@ type Reload struct {
 
 func (x *Reload) Reset() {
 	*x = Reload{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1207,7 @@ func (x *Reload) String() string {
 func (*Reload) ProtoMessage() {}
 
 func (x *Reload) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1220,7 @@ func (x *Reload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reload.ProtoReflect.Descriptor instead.
 func (*Reload) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reload) GetAt() *timestamppb.Timestamp {
@@ -1167,7 +1250,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1262,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1275,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Counters) GetDecisions() uint64 {
@@ -1215,7 +1298,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x17anyvip/v1/control.proto\x12\tanyvip.v1\x1a\x1aanyvip/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\x9f\x04\n" +
+	"\x12WatchStatusRequest\"\xdf\x04\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1230,7 +1313,8 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	" \x03(\v2\x12.anyvip.v1.AddressR\taddresses\x12(\n" +
 	"\x06events\x18\v \x03(\v2\x10.anyvip.v1.EventR\x06events\x12)\n" +
 	"\x06reload\x18\f \x01(\v2\x11.anyvip.v1.ReloadR\x06reload\x12/\n" +
-	"\bcounters\x18\r \x01(\v2\x13.anyvip.v1.CountersR\bcounters\"\xa1\x02\n" +
+	"\bcounters\x18\r \x01(\v2\x13.anyvip.v1.CountersR\bcounters\x12>\n" +
+	"\x0edefault_routes\x18\x0e \x03(\v2\x17.anyvip.v1.DefaultRouteR\rdefaultRoutes\"\xa1\x02\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x1b.anyvip.v1.Disposition.EnumR\vdisposition\x12+\n" +
@@ -1270,7 +1354,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x17.anyvip.v1.Outcome.EnumR\aoutcome\x12+\n" +
 	"\x05class\x18\x03 \x01(\x0e2\x15.anyvip.v1.Class.EnumR\x05class\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x123\n" +
-	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xd5\x03\n" +
+	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xf3\x03\n" +
 	"\aSession\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
@@ -1285,7 +1369,12 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	" \x01(\tR\bremoteId\x126\n" +
 	"\thold_time\x18\v \x01(\v2\x19.google.protobuf.DurationR\bholdTime\x122\n" +
 	"\bfamilies\x18\f \x03(\x0e2\x16.anyvip.v1.Family.EnumR\bfamilies\x12#\n" +
-	"\rsent_prefixes\x18\r \x01(\rR\fsentPrefixes\"\xf9\x01\n" +
+	"\rsent_prefixes\x18\r \x01(\rR\fsentPrefixes\x12\x1c\n" +
+	"\tinterface\x18\x0e \x01(\tR\tinterface\"s\n" +
+	"\fDefaultRoute\x12.\n" +
+	"\x06family\x18\x01 \x01(\x0e2\x16.anyvip.v1.Family.EnumR\x06family\x12\x1b\n" +
+	"\tnext_hops\x18\x02 \x03(\tR\bnextHops\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xf9\x01\n" +
 	"\aAddress\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.anyvip.v1.AddressState.EnumR\x05state\x120\n" +
@@ -1324,7 +1413,7 @@ func file_anyvip_v1_control_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_control_proto_rawDescData
 }
 
-var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_anyvip_v1_control_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 0: anyvip.v1.GetStatusRequest
 	(*WatchStatusRequest)(nil),    // 1: anyvip.v1.WatchStatusRequest
@@ -1335,75 +1424,78 @@ var file_anyvip_v1_control_proto_goTypes = []any{
 	(*Check)(nil),                 // 6: anyvip.v1.Check
 	(*Result)(nil),                // 7: anyvip.v1.Result
 	(*Session)(nil),               // 8: anyvip.v1.Session
-	(*Address)(nil),               // 9: anyvip.v1.Address
-	(*Event)(nil),                 // 10: anyvip.v1.Event
-	(*Reload)(nil),                // 11: anyvip.v1.Reload
-	(*Counters)(nil),              // 12: anyvip.v1.Counters
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(Phase_Enum)(0),               // 14: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),         // 15: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),               // 16: anyvip.v1.Level.Enum
-	(ReasonCode_Enum)(0),          // 17: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),               // 18: anyvip.v1.Scope.Enum
-	(Outcome_Enum)(0),             // 19: anyvip.v1.Outcome.Enum
-	(Class_Enum)(0),               // 20: anyvip.v1.Class.Enum
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(SessionState_Enum)(0),        // 22: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0),        // 23: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),              // 24: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0),        // 25: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),           // 26: anyvip.v1.EventKind.Enum
+	(*DefaultRoute)(nil),          // 9: anyvip.v1.DefaultRoute
+	(*Address)(nil),               // 10: anyvip.v1.Address
+	(*Event)(nil),                 // 11: anyvip.v1.Event
+	(*Reload)(nil),                // 12: anyvip.v1.Reload
+	(*Counters)(nil),              // 13: anyvip.v1.Counters
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(Phase_Enum)(0),               // 15: anyvip.v1.Phase.Enum
+	(Disposition_Enum)(0),         // 16: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),               // 17: anyvip.v1.Level.Enum
+	(ReasonCode_Enum)(0),          // 18: anyvip.v1.ReasonCode.Enum
+	(Scope_Enum)(0),               // 19: anyvip.v1.Scope.Enum
+	(Outcome_Enum)(0),             // 20: anyvip.v1.Outcome.Enum
+	(Class_Enum)(0),               // 21: anyvip.v1.Class.Enum
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	(SessionState_Enum)(0),        // 23: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),        // 24: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),              // 25: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0),        // 26: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),           // 27: anyvip.v1.EventKind.Enum
 }
 var file_anyvip_v1_control_proto_depIdxs = []int32{
-	13, // 0: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
-	13, // 1: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
-	14, // 2: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
+	14, // 0: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
+	14, // 1: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
+	15, // 2: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
 	3,  // 3: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
 	6,  // 4: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
 	8,  // 5: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
-	9,  // 6: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
-	10, // 7: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
-	11, // 8: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
-	12, // 9: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
-	15, // 10: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
-	16, // 11: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
-	13, // 12: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
-	4,  // 13: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
-	5,  // 14: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
-	17, // 15: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
-	13, // 16: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
-	13, // 17: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
-	4,  // 18: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
-	18, // 19: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
-	19, // 20: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
-	13, // 21: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
-	20, // 22: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
-	13, // 23: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
-	7,  // 24: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
-	13, // 25: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
-	19, // 26: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
-	20, // 27: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
-	21, // 28: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
-	22, // 29: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
-	13, // 30: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
-	23, // 31: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
-	21, // 32: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
-	24, // 33: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
-	25, // 34: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
-	13, // 35: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
-	13, // 36: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
-	13, // 37: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
-	26, // 38: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
-	13, // 39: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
-	0,  // 40: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
-	1,  // 41: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
-	2,  // 42: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
-	2,  // 43: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
-	42, // [42:44] is the sub-list for method output_type
-	40, // [40:42] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	10, // 6: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
+	11, // 7: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
+	12, // 8: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
+	13, // 9: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
+	9,  // 10: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
+	16, // 11: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
+	17, // 12: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
+	14, // 13: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
+	4,  // 14: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
+	5,  // 15: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
+	18, // 16: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
+	14, // 17: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
+	14, // 18: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
+	4,  // 19: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
+	19, // 20: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
+	20, // 21: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
+	14, // 22: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
+	21, // 23: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
+	14, // 24: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
+	7,  // 25: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
+	14, // 26: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
+	20, // 27: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
+	21, // 28: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
+	22, // 29: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
+	23, // 30: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
+	14, // 31: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
+	24, // 32: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
+	22, // 33: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
+	25, // 34: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
+	25, // 35: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
+	26, // 36: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
+	14, // 37: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
+	14, // 38: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
+	14, // 39: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
+	27, // 40: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
+	14, // 41: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
+	0,  // 42: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
+	1,  // 43: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
+	2,  // 44: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
+	2,  // 45: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
+	44, // [44:46] is the sub-list for method output_type
+	42, // [42:44] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_anyvip_v1_control_proto_init() }
@@ -1418,7 +1510,7 @@ func file_anyvip_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_control_proto_rawDesc), len(file_anyvip_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

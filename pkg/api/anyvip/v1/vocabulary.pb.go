@@ -659,6 +659,10 @@ const (
 	SessionCause_PEER_CLOSED SessionCause_Enum = 11
 	// The agent's own side: local_address, password, privilege.
 	SessionCause_LOCAL SessionCause_Enum = 12
+	// The link to the peer is down.
+	SessionCause_LINK_DOWN SessionCause_Enum = 13
+	// Unnumbered: no router has been heard on the interface.
+	SessionCause_NO_NEIGHBOR SessionCause_Enum = 14
 )
 
 // Enum value maps for SessionCause_Enum.
@@ -677,6 +681,8 @@ var (
 		10: "HOLD_EXPIRED",
 		11: "PEER_CLOSED",
 		12: "LOCAL",
+		13: "LINK_DOWN",
+		14: "NO_NEIGHBOR",
 	}
 	SessionCause_Enum_value = map[string]int32{
 		"UNSPECIFIED":  0,
@@ -692,6 +698,8 @@ var (
 		"HOLD_EXPIRED": 10,
 		"PEER_CLOSED":  11,
 		"LOCAL":        12,
+		"LINK_DOWN":    13,
+		"NO_NEIGHBOR":  14,
 	}
 )
 
@@ -856,6 +864,8 @@ const (
 	EventKind_SESSION EventKind_Enum = 4
 	// A VIP's presence on this host.
 	EventKind_ADDRESS EventKind_Enum = 5
+	// A default route of this host.
+	EventKind_ROUTE EventKind_Enum = 6
 )
 
 // Enum value maps for EventKind_Enum.
@@ -867,6 +877,7 @@ var (
 		3: "SERVICE",
 		4: "SESSION",
 		5: "ADDRESS",
+		6: "ROUTE",
 	}
 	EventKind_Enum_value = map[string]int32{
 		"UNSPECIFIED": 0,
@@ -875,6 +886,7 @@ var (
 		"SERVICE":     3,
 		"SESSION":     4,
 		"ADDRESS":     5,
+		"ROUTE":       6,
 	}
 )
 
@@ -1444,8 +1456,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\x06ACTIVE\x10\x03\x12\r\n" +
 	"\tOPEN_SENT\x10\x04\x12\x10\n" +
 	"\fOPEN_CONFIRM\x10\x05\x12\x0f\n" +
-	"\vESTABLISHED\x10\x06\"\xd5\x01\n" +
-	"\fSessionCause\"\xc4\x01\n" +
+	"\vESTABLISHED\x10\x06\"\xf5\x01\n" +
+	"\fSessionCause\"\xe4\x01\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04NONE\x10\x01\x12\x0e\n" +
@@ -1462,7 +1474,9 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\fHOLD_EXPIRED\x10\n" +
 	"\x12\x0f\n" +
 	"\vPEER_CLOSED\x10\v\x12\t\n" +
-	"\x05LOCAL\x10\f\"5\n" +
+	"\x05LOCAL\x10\f\x12\r\n" +
+	"\tLINK_DOWN\x10\r\x12\x0f\n" +
+	"\vNO_NEIGHBOR\x10\x0e\"5\n" +
 	"\x06Family\"+\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
@@ -1476,15 +1490,16 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\x06ABSENT\x10\x02\x12\r\n" +
 	"\tTENTATIVE\x10\x03\x12\v\n" +
 	"\aPRESENT\x10\x04\x12\v\n" +
-	"\aREFUSED\x10\x05\"a\n" +
-	"\tEventKind\"T\n" +
+	"\aREFUSED\x10\x05\"l\n" +
+	"\tEventKind\"_\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05AGENT\x10\x01\x12\t\n" +
 	"\x05CHECK\x10\x02\x12\v\n" +
 	"\aSERVICE\x10\x03\x12\v\n" +
 	"\aSESSION\x10\x04\x12\v\n" +
-	"\aADDRESS\x10\x05B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
+	"\aADDRESS\x10\x05\x12\t\n" +
+	"\x05ROUTE\x10\x06B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
 
 var (
 	file_anyvip_v1_vocabulary_proto_rawDescOnce sync.Once
