@@ -10,9 +10,17 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// maxPhase bounds the random wait before the first probe, which keeps a
-// thousand checks from starting in the same instant.
-const maxPhase = 100 * time.Millisecond
+// The random wait before the first probe keeps checks apart, then and later. It is
+// at most maxPhase, or phaseShare for each check where they are many: to start a
+// script costs a processor 1 to 2 ms, and the process starts one at a time.
+//
+// Phases are multiples of phaseSlot: on an idle machine a probe costs less than
+// what wakes it up, so some share a wake-up.
+const (
+	maxPhase   = 100 * time.Millisecond
+	phaseShare = 5 * time.Millisecond
+	phaseSlot  = 50 * time.Millisecond
+)
 
 // stuckGrace is how long after its timeout a probe counts as stuck.
 const stuckGrace = time.Second

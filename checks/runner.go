@@ -38,7 +38,8 @@ type Options struct {
 // its own, so that one that hangs makes no other late.
 //
 // The first probe of a check starts at once, apart from a random phase of at
-// most 100 ms, the later ones each interval after the start of the one before.
+// most 100 ms (with more than 20 checks 5 ms for each, and never more than its
+// interval; in steps of 50 ms, so that some share a wake-up), the later ones each interval after the start of the one before.
 // A probe never overlaps another of the same check: slots that a slow one
 // covers are skipped. One that does not even end at its timeout is reported as
 // failed in its place, once per interval.
@@ -122,10 +123,11 @@ func (r *Runner) Run(ctx context.Context) error {
 // replace brings the probers in line with set.
 func (r *Runner) replace(ctx context.Context, set []Probe) {
 	r.round++
+	window := max(maxPhase, time.Duration(len(set))*phaseShare)
 	for _, want := range set {
 		p := r.probers[want.Name]
 		if p == nil || p.ending || !p.config.Equal(want.Config) {
-			p = r.start(ctx, want, p)
+			p = r.start(ctx, want, p, window)
 		}
 		p.round = r.round
 		p.setFast(want.Fast)
@@ -137,14 +139,15 @@ func (r *Runner) replace(ctx context.Context, set []Probe) {
 	}
 }
 
-// start puts a new prober in the place of old, which may be nil.
-func (r *Runner) start(ctx context.Context, want Probe, old *prober) *prober {
+// start puts a new prober in the place of old, which may be nil. Its first probe
+// comes within window.
+func (r *Runner) start(ctx context.Context, want Probe, old *prober, window time.Duration) *prober {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &prober{
 		config: want.Config,
 		report: r.options.Report,
 		log:    r.options.Log.With("check", want.Name),
-		phase:  time.Duration(r.options.Rand.Int64N(int64(min(want.Interval, maxPhase)))),
+		phase:  time.Duration(r.options.Rand.Int64N(int64(min(want.Interval, window)))).Truncate(phaseSlot),
 		cancel: cancel,
 		fast:   make(chan bool, 1),
 		done:   make(chan struct{}),

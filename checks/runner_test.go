@@ -245,19 +245,24 @@ func TestAThousandChecksKeepTheirGrids(t *testing.T) {
 		}
 		applied := time.Now()
 		r.Apply(set)
-		pass(maxPhase)
+		const interval = time.Second // 1,000 times phaseShare would be longer
+		pass(interval)
 		pass(10 * time.Second)
 		var phases []time.Duration
 		for i, s := range scripts {
 			phases = append(phases, s.first().Sub(applied))
 			for k, at := range s.since(s.first()) {
-				if at != time.Duration(k)*time.Second {
+				if at != time.Duration(k)*interval {
 					t.Fatalf("check %d: probe %d started after %s", i, k, at)
 				}
 			}
 		}
-		if low, high := slices.Min(phases), slices.Max(phases); low > 5*time.Millisecond || high < 95*time.Millisecond || high >= maxPhase {
-			t.Errorf("first probes between %s and %s, want them spread over %s", low, high, maxPhase)
+		slices.Sort(phases)
+		for i, phase := range phases {
+			even := time.Duration(i) * interval / n
+			if (phase-even).Abs() > interval/10 || phase >= interval || phase%phaseSlot != 0 {
+				t.Fatalf("first probe number %d after %s: they are not spread over the slots of %s", i, phase, interval)
+			}
 		}
 	})
 }
