@@ -1,7 +1,7 @@
 // Package bgp keeps what our peers have been told equal to what policy wants.
 //
 // Its Engine takes whole desired sets through Apply, compares every attribute
-// with what the Speaker acknowledged, sends the difference in one batch, reads
+// with what the Speaker acknowledged, sends the difference in batches, reads
 // back each peer's Adj-RIB-Out, and retries until equal. It reports facts about
 // sessions and about what was sent. It can be imported without GoBGP: the
 // Speaker is a border, implemented in bgp/gobgp. The owner wires the two:

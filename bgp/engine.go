@@ -11,6 +11,11 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
+// maxBatch is how many routes go to the speaker in one call. The first of a
+// large change are on the wire while the speaker computes the rest, a newer
+// Desired is heard in between, and the pulse goes on.
+const maxBatch = 1000
+
 const (
 	idlePass    = 500 * time.Millisecond // the engine turns at least this often
 	firstRetry  = 10 * time.Millisecond
@@ -43,6 +48,8 @@ type Engine struct {
 	generation uint64
 	acked      *Sessions // what the speaker acknowledged; nil: nothing, or unknown
 	table      table
+	todo       change    // what of want the table lacks
+	sending    time.Time // since when routes were sent that nobody has begun to read back; zero: there are none
 	sessions   map[string]vip.Session
 	reader     reader
 	reported   map[string]vip.Session // the sessions of the last report
@@ -117,51 +124,67 @@ func (e *Engine) pass(ctx context.Context) time.Duration {
 	if !e.started {
 		return idlePass
 	}
-	if err := e.setAll(ctx); ctx.Err() != nil {
+	more, err := e.set(ctx)
+	if ctx.Err() != nil {
 		return idlePass
-	} else if err != nil {
-		e.failed(err)
-	} else {
-		e.backoff, e.lastError = 0, ""
 	}
 	wait := idlePass
-	if e.backoff > 0 {
+	switch {
+	case err != nil:
+		e.failed(err)
 		wait = min(wait, e.backoff)
+	case more:
+		wait = 0
+	default:
+		e.backoff, e.lastError = 0, ""
 	}
-	next := e.readSent(ctx)
+	if !more {
+		wait = min(wait, e.readSent(ctx))
+	}
 	if mail || e.sentNew {
 		e.reportChange()
 	}
-	return min(wait, next)
+	return wait
 }
 
-// setAll sends what differs: sessions, then announcements in one batch.
-func (e *Engine) setAll(ctx context.Context) error {
+// set sends what differs: sessions, then one batch of routes. It says whether
+// there are more.
+func (e *Engine) set(ctx context.Context) (more bool, err error) {
 	if s := e.want.sessions(); e.acked == nil || !e.acked.Equal(s) {
 		e.acked = nil
 		generation, err := e.speaker.Sessions(ctx, s)
 		if err != nil {
-			return err
+			return false, err
 		}
 		e.takeGeneration(generation)
 		e.acked = &s
 		e.reader.again(time.Now()) // a next hop or an allowed prefix may have changed what goes out
 	}
-	add, remove := e.table.diff(e.want.Announcements)
-	if len(add)+len(remove) == 0 {
-		return nil
+	if !e.todo.known {
+		e.todo = e.table.diff(e.want.Announcements)
 	}
-	start := time.Now()
-	if err := e.speaker.Set(ctx, add, remove); err != nil {
-		e.table.doubt(add, remove)
-		return err
+	if batch := e.todo.take(maxBatch); !batch.empty() {
+		if e.sending.IsZero() {
+			e.sending = time.Now()
+		}
+		if err := e.speaker.Set(ctx, batch.add, batch.remove); err != nil {
+			e.table.doubt(batch)
+			e.todo = change{}
+			return false, err
+		}
+		e.table.acknowledge(batch)
 	}
-	e.table.acknowledge(add, remove)
-	// A large batch is still on its way out now, and reading it back would only
-	// slow it down: it gets as long again as it took.
-	end := time.Now()
-	e.reader.again(end.Add(end.Sub(start)))
-	return nil
+	if !e.todo.empty() {
+		return true, nil
+	}
+	if !e.sending.IsZero() {
+		// A large change is still on its way out now, and reading it back would only
+		// slow it down: it gets as long again as it took.
+		end := time.Now()
+		e.reader.again(end.Add(end.Sub(e.sending)))
+		e.sending = time.Time{}
+	}
+	return false, nil
 }
 
 // failed doubles the wait, and logs an error when it is another than before.
@@ -181,7 +204,7 @@ func (e *Engine) takeMail() bool {
 	e.desired, e.events = nil, nil
 	e.mu.Unlock()
 	if d != nil {
-		e.want, e.started = *d, true
+		e.want, e.started, e.todo = *d, true, change{}
 		e.keepSessions()
 	}
 	for _, ev := range events {
@@ -209,7 +232,7 @@ func (e *Engine) takeGeneration(g uint64) {
 		e.log.Info("speaker started anew; sending everything again", "generation", g)
 	}
 	e.generation = g
-	e.acked, e.table = nil, newTable()
+	e.acked, e.table, e.todo, e.sending = nil, newTable(), change{}, time.Time{}
 	e.endSessions()
 }
 

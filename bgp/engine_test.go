@@ -111,6 +111,12 @@ func (f *fakeSpeaker) tell(peer string, state vip.SessionState) {
 	f.notify(Event{Generation: g, Session: s})
 }
 
+func (f *fakeSpeaker) countReads() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads
+}
+
 // die begins a new generation without anything.
 func (f *fakeSpeaker) die() {
 	f.mu.Lock()

@@ -21,40 +21,59 @@ type route struct {
 
 func newTable() table { return table{routes: map[netip.Prefix]route{}} }
 
+// change is what has to be sent to make a table equal to what is wanted.
+type change struct {
+	known  bool // false: nobody has compared yet
+	add    []vip.Announcement
+	remove []netip.Prefix
+}
+
+func (c change) empty() bool { return len(c.add)+len(c.remove) == 0 }
+
+// take takes a batch of at most n routes off c, withdraws first.
+func (c *change) take(n int) change {
+	r := min(len(c.remove), n)
+	a := min(len(c.add), n-r)
+	batch := change{add: c.add[:a], remove: c.remove[:r]}
+	c.add, c.remove = c.add[a:], c.remove[r:]
+	return batch
+}
+
 // diff is what has to be sent to make the table equal to want, in the order of
 // want, withdraws sorted. Every attribute is compared.
-func (t table) diff(want []vip.Announcement) (add []vip.Announcement, remove []netip.Prefix) {
+func (t table) diff(want []vip.Announcement) change {
+	c := change{known: true}
 	wanted := make(map[netip.Prefix]bool, len(want))
 	for _, a := range want {
 		wanted[a.Prefix] = true
 		if have, ok := t.routes[a.Prefix]; !ok || have.doubt || !have.announcement.Equal(a) {
-			add = append(add, a)
+			c.add = append(c.add, a)
 		}
 	}
 	for p := range t.routes {
 		if !wanted[p] {
-			remove = append(remove, p)
+			c.remove = append(c.remove, p)
 		}
 	}
-	slices.SortFunc(remove, netip.Prefix.Compare)
-	return add, remove
+	slices.SortFunc(c.remove, netip.Prefix.Compare)
+	return c
 }
 
-func (t table) acknowledge(add []vip.Announcement, remove []netip.Prefix) {
-	for _, a := range add {
+func (t table) acknowledge(c change) {
+	for _, a := range c.add {
 		t.routes[a.Prefix] = route{announcement: a}
 	}
-	for _, p := range remove {
+	for _, p := range c.remove {
 		delete(t.routes, p)
 	}
 }
 
 // doubt marks a batch that failed: all of it will be sent again.
-func (t table) doubt(add []vip.Announcement, remove []netip.Prefix) {
-	for _, a := range add {
+func (t table) doubt(c change) {
+	for _, a := range c.add {
 		t.routes[a.Prefix] = route{announcement: a, doubt: true}
 	}
-	for _, p := range remove {
+	for _, p := range c.remove {
 		t.routes[p] = route{announcement: t.routes[p].announcement, doubt: true}
 	}
 }
