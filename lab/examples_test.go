@@ -14,8 +14,8 @@ func TestRoutersReadTheExamples(t *testing.T) {
 		needs, pattern string
 		read           []string
 	}{
-		{"frr", "tor-frr.conf", []string{"vtysh", "-C", "-f"}},
-		{"bird", "tor-bird.conf", []string{"/usr/sbin/bird", "-p", "-c"}},
+		{"frr", "*frr.conf", []string{"vtysh", "-C", "-f"}},
+		{"bird", "*bird.conf", []string{"/usr/sbin/bird", "-p", "-c"}},
 	} {
 		t.Run(router.needs, func(t *testing.T) {
 			labtest.Need(t, router.needs)
