@@ -58,7 +58,7 @@ var images = []image{
 		freshDirs: anyvipDirs,
 		programs:  one(wire.Program{Name: "anyvip", Argv: []string{"anyvip", "run", "-c", "/etc/anyvip/anyvip.yaml"}}),
 	},
-	// Both binaries, for nodes with a cmd.
+	// Both binaries and ip; without a cmd it waits.
 	{name: "ghcr.io/anyvip/lab", match: "anyvip/lab", freshDirs: anyvipDirs, programs: none},
 	{name: "debian", match: "debian", programs: none},
 	{name: "ubuntu", match: "ubuntu", programs: none},

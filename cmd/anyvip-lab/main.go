@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/anyvip/anyvip/lab"
@@ -22,6 +23,9 @@ var errUsage = exitCode(2)
 
 func main() {
 	lab.Init()
+	if filepath.Base(os.Args[0]) == "ip" { // as in our container images
+		os.Exit(status(lab.IP(os.Args)))
+	}
 	os.Exit(run(os.Args[1:]))
 }
 

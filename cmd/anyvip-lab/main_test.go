@@ -21,7 +21,7 @@ import (
 
 // TestMain makes this binary anyvip-lab itself when it is called so, or by itself.
 func TestMain(m *testing.M) {
-	if name := filepath.Base(os.Args[0]); name == "anyvip-lab" || name == "exe" || strings.HasPrefix(name, "anyvip-lab-") && !strings.HasSuffix(name, ".test") {
+	if name := filepath.Base(os.Args[0]); name == "anyvip-lab" || name == "exe" || name == "ip" || strings.HasPrefix(name, "anyvip-lab-") && !strings.HasSuffix(name, ".test") {
 		main()
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // a second at every end otherwise
