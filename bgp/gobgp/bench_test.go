@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"golang.org/x/sys/unix"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -20,6 +22,8 @@ import (
 type rawPeer struct {
 	listener net.Listener
 	routes   chan seen
+	waits    atomic.Bool   // for our OPEN
+	sessions chan net.Conn // that are up
 }
 
 // seen is one UPDATE.
@@ -34,7 +38,7 @@ func startRawPeer(b testing.TB) *rawPeer {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := &rawPeer{listener: l, routes: make(chan seen, 100_000)}
+	p := &rawPeer{listener: l, routes: make(chan seen, 100_000), sessions: make(chan net.Conn, 16)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -55,15 +59,21 @@ func (p *rawPeer) serve(conn net.Conn) {
 	h := handshake{peer: bgp.Peer{HoldTime: time.Hour}, asn: 65000, id: netip.MustParseAddr("10.7.255.255")}
 	open, _ := h.open()
 	keepalive, _ := packet.NewBGPKeepAliveMessage().Serialize()
-	_, _ = conn.Write(open)
 	r := bufio.NewReader(conn)
+	if p.waits.Load() {
+		_, _ = r.Peek(1)
+	}
+	_, _ = conn.Write(open)
 	for {
 		m, err := readMessage(r)
 		if err != nil {
 			return
 		}
 		switch body := m.Body.(type) {
-		case *packet.BGPOpen, *packet.BGPKeepAlive:
+		case *packet.BGPOpen:
+			_, _ = conn.Write(keepalive)
+			p.sessions <- conn
+		case *packet.BGPKeepAlive:
 			_, _ = conn.Write(keepalive)
 		case *packet.BGPUpdate:
 			p.routes <- seen{at: time.Now(), added: len(body.NLRI), withdrawn: len(body.WithdrawnRoutes)}
@@ -74,6 +84,44 @@ func (p *rawPeer) serve(conn net.Conn) {
 func (p *rawPeer) desired() bgp.Desired {
 	port := p.listener.Addr().(*net.TCPAddr).Port
 	return desired(bgp.Peer{Name: "tor", Address: netip.MustParseAddr("127.0.0.2"), ASN: 65000, Port: uint16(port), HoldTime: time.Hour, Up: true})
+}
+
+// send sends count routes, so many in each UPDATE, then a default route.
+func (p *rawPeer) send(b testing.TB, count, each int) {
+	b.Helper()
+	conn := <-p.sessions
+	attributes := []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(packet.BGP_ORIGIN_ATTR_TYPE_IGP),
+		packet.NewPathAttributeAsPath([]packet.AsPathParamInterface{packet.NewAs4PathParam(packet.BGP_ASPATH_ATTR_TYPE_SEQ, []uint32{65000})})}
+	hop, err := packet.NewPathAttributeNextHop(netip.MustParseAddr("10.0.0.1"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	attributes = append(attributes, hop)
+	var out []byte
+	update := func(prefixes ...netip.Prefix) {
+		var nlri []packet.PathNLRI
+		for _, p := range prefixes {
+			n, _ := packet.NewIPAddrPrefix(p)
+			nlri = append(nlri, packet.PathNLRI{NLRI: n})
+		}
+		octets, err := packet.NewBGPUpdateMessage(nil, attributes, nlri).Serialize()
+		if err != nil {
+			b.Fatal(err)
+		}
+		out = append(out, octets...)
+	}
+	var some []netip.Prefix
+	for i := range count {
+		some = append(some, netip.PrefixFrom(netip.AddrFrom4([4]byte{20 + byte(i>>16), byte(i >> 8), byte(i), 0}), 24))
+		if len(some) == each || i == count-1 {
+			update(some...)
+			some = some[:0]
+		}
+	}
+	update(netip.PrefixFrom(netip.IPv4Unspecified(), 0))
+	if _, err := conn.Write(out); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // wait takes UPDATEs until n routes came or went, and says when the last did.
@@ -134,6 +182,61 @@ func BenchmarkApplyToWire(b *testing.B) {
 			report(b, took)
 		})
 	}
+}
+
+// BenchmarkPeersTable is a peer's whole table, from its first octet until it is
+// in GoBGP's Adj-RIB-In and a default route behind it is told, if it is asked
+// for; and what it takes.
+func BenchmarkPeersTable(b *testing.B) {
+	needNamespaces(b)
+	const count = 100_000
+	for _, importDefault := range []bool{false, true} {
+		for _, each := range []int{500, 1} { // in one UPDATE
+			b.Run(fmt.Sprintf("import_default=%t/each=%d", importDefault, each), func(b *testing.B) {
+				var took []time.Duration
+				var heap, cpu float64
+				for b.Loop() {
+					p := startRawPeer(b)
+					d := p.desired()
+					d.ImportDefault = importDefault
+					n := startNode(b, d)
+					n.waitUp("tor", 5*time.Second)
+					before, cpuBefore := heapInUse(), cpuTime(b)
+					start := time.Now()
+					p.send(b, count, each)
+					poll := time.NewTicker(500 * time.Millisecond) // GoBGP counts the whole table each time
+					for n.received(b) != count+1 || (n.hops("tor") != "") != importDefault {
+						<-poll.C
+					}
+					poll.Stop()
+					took = append(took, time.Since(start))
+					cpu += cpuTime(b) - cpuBefore
+					heap = heapInUse() - before
+					n.stop()
+				}
+				report(b, took)
+				b.ReportMetric(heap, "heap-MB")
+				b.ReportMetric(cpu/float64(len(took)), "cpu-ms")
+			})
+		}
+	}
+}
+
+// cpuTime is what this process took, in ms: other load does not matter to it.
+func cpuTime(b testing.TB) float64 {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
+}
+
+func heapInUse() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc) / 1e6
 }
 
 // BenchmarkManyRoutes is a batch of many routes, from Apply to the peer's read

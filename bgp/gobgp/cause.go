@@ -34,6 +34,8 @@ func dialFailure(text string, p bgp.Peer) failure {
 		return failure{vip.CauseUnreachable, detail}
 	case is(syscall.ETIMEDOUT) || strings.HasSuffix(text, "i/o timeout"):
 		return failure{vip.CauseSilent, silentDetail(p)}
+	case is(syscall.EADDRNOTAVAIL) && !p.LocalAddress.IsValid():
+		return failure{vip.CauseLocal, fmt.Sprintf("no address of this host can reach %s yet: duplicate address detection is under way, or failed", p.Address)}
 	case is(syscall.EADDRNOTAVAIL):
 		return failure{vip.CauseLocal, fmt.Sprintf("this host does not have local_address %s", p.LocalAddress)}
 	case is(syscall.EPERM, syscall.EACCES):
@@ -77,12 +79,20 @@ func downFailure(reason api.PeerState_DisconnectReason, was vip.SessionState, p 
 	return failure{}, false // the NOTIFICATION that was sent or received has said it
 }
 
+// closedUnheard is a peer that hangs up on us at once.
+var closedUnheard = failure{vip.CausePeerClosed,
+	"the peer closes the connection before it says OPEN: it has no session configured for this address, or is starting"}
+
 // silence is a handshake that stands still.
 func silence(p *peer) failure {
 	if p.session.State == vip.OpenConfirm {
 		return failure{vip.CauseNoOpen, "the peer said OPEN and then nothing: does it have ttl_security, or another MTU on the way?"}
 	}
-	return failure{vip.CauseNoOpen, fmt.Sprintf("TCP to %s port %d is up, but the peer says nothing: is it a BGP speaker, and is it alive?", p.want.Address, p.want.Port)}
+	return noOpen(p.want)
+}
+
+func noOpen(p bgp.Peer) failure {
+	return failure{vip.CauseNoOpen, fmt.Sprintf("TCP to %s port %d is up, but the peer says nothing: is it a BGP speaker, and is it alive?", p.Address, p.Port)}
 }
 
 // lastPart is the system's own words in a dial error.

@@ -12,9 +12,10 @@ import (
 
 func TestDialErrorsHaveCauses(t *testing.T) {
 	plain := bgp.Peer{Address: netip.MustParseAddr("10.0.0.1"), Port: 179}
-	secret, guarded := plain, plain
+	secret, guarded, bound := plain, plain, plain
 	secret.Password = "x"
 	guarded.TTLSecurity = true
+	bound.LocalAddress = netip.MustParseAddr("10.9.9.9")
 	for _, tt := range []struct {
 		text   string
 		peer   bgp.Peer
@@ -27,7 +28,8 @@ func TestDialErrorsHaveCauses(t *testing.T) {
 		{"dial tcp 0.0.0.0:0->10.0.0.1:179: i/o timeout", guarded, vip.CauseSilent, "more than one hop"},
 		{"dial tcp 0.0.0.0:0->10.0.0.1:179: connect: connection timed out", plain, vip.CauseSilent, "no answer"},
 		{"dial tcp 0.0.0.0:0->10.0.0.1:179: connect: no route to host", plain, vip.CauseUnreachable, "no way to 10.0.0.1: no route to host"},
-		{"dial tcp 10.9.9.9:0->10.0.0.1:179: bind: cannot assign requested address", plain, vip.CauseLocal, "does not have local_address"},
+		{"dial tcp 10.9.9.9:0->10.0.0.1:179: bind: cannot assign requested address", bound, vip.CauseLocal, "does not have local_address 10.9.9.9"},
+		{"dial tcp [fe80::2%eth0]:0->[fe80::1%eth0]:179: bind: cannot assign requested address", plain, vip.CauseLocal, "duplicate address detection"},
 		{"dial tcp: setSockOpt: operation not permitted", plain, vip.CauseLocal, "not permitted"},
 		{"something new", plain, vip.CauseLocal, "something new"},
 	} {
@@ -106,7 +108,7 @@ func TestAPolicyNamesNoEmptySet(t *testing.T) {
 	// A neighbor set without members would match every neighbor.
 	p := policy{asn: 1, prepends: []uint8{3}, allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	for _, peers := range [][]peerPolicy{nil, {{address: netip.MustParseAddr("10.0.0.1")}},
-		{{address: netip.MustParseAddr("2001:db8::1"), ebgp: true}}, {{address: netip.MustParseAddr("10.0.0.1"), ipv4: true, nextHop6: netip.MustParseAddr("2001:db8::2")}}} {
+		{{address: netip.MustParseAddr("2001:db8::1")}}, {{address: netip.MustParseAddr("10.0.0.1"), ipv4: true, nextHop6: netip.MustParseAddr("2001:db8::2")}}} {
 		p.peers = peers
 		for _, set := range p.request().DefinedSets {
 			if len(set.List)+len(set.Prefixes) == 0 {

@@ -102,10 +102,13 @@ type handshake struct {
 	peer bgp.Peer
 	asn  uint32
 	id   netip.Addr
+	any  bool // the peer may say another AS than it did before
 }
 
 func (s *Speaker) handshake(p *peer) handshake {
-	return handshake{peer: p.want, asn: s.shared.asn, id: s.shared.routerID}
+	h := handshake{peer: p.want, asn: s.shared.asn, id: s.shared.routerID, any: p.want.ASN == 0}
+	h.peer.ASN = p.as()
+	return h
 }
 
 // hold dials, sends OPEN and reads up to the peer's verdict. A verdict without
@@ -141,7 +144,7 @@ func (h handshake) hold(ctx context.Context) (f failure, verdict bool) {
 func (h handshake) judge(m *packet.BGPMessage) (f failure, verdict bool) {
 	switch body := m.Body.(type) {
 	case *packet.BGPOpen:
-		if as := asOf(body); as != h.peer.ASN {
+		if as := asOf(body); as != h.peer.ASN && !h.any {
 			return failure{vip.CauseWrongAS, fmt.Sprintf("the peer says AS %d, and asn here is %d: correct one of them", as, h.peer.ASN)}, true
 		}
 		if body.ID == h.id && h.peer.ASN == h.asn || body.ID.IsUnspecified() {
@@ -175,7 +178,21 @@ func (h handshake) dial(ctx context.Context) (net.Conn, error) {
 	if p.LocalAddress.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.LocalAddress, 0))
 	}
+	if p.Address.Zone() != "" {
+		lookAtLinks()
+	}
 	return d.DialContext(ctx, "tcp", netip.AddrPortFrom(p.Address, p.Port).String())
+}
+
+// lookAtLinks makes package net look at this host's links. It remembers the
+// index of a link's name for up to 60 s, for which nobody could be dialled over
+// a link that was made anew; a name that it does not know makes it look at once.
+// Nothing is sent: there is no such link.
+func lookAtLinks() {
+	conn, err := net.DialUDP("udp6", nil, &net.UDPAddr{IP: net.IPv6linklocalallnodes, Port: 1, Zone: "?"})
+	if err == nil {
+		_ = conn.Close()
+	}
 }
 
 func (h handshake) setOptions(fd int) error {

@@ -21,7 +21,11 @@ func TestRunLeavesNoGoroutine(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, func(bgp.Event) {}) }()
 	want := bgp.Sessions{ASN: 65101, RouterID: netip.MustParseAddr("10.7.0.2"), AllowedPrefixes: desired().AllowedPrefixes,
-		Peers: []bgp.Peer{{Name: "tor", Address: netip.MustParseAddr("127.0.0.9"), ASN: 65000, Port: 1, HoldTime: 9 * time.Second, Up: true}}}
+		Peers: []bgp.Peer{
+			{Name: "tor", Address: netip.MustParseAddr("127.0.0.9"), ASN: 65000, Port: 1, HoldTime: 9 * time.Second, Up: true},
+			{Name: "external", Address: netip.MustParseAddr("127.0.0.8"), Port: 1, HoldTime: 9 * time.Second, Up: true},
+			{Name: "link", Address: netip.MustParseAddr("fe80::1%gone"), ASN: 65000, Port: 1, HoldTime: 9 * time.Second, Up: true},
+		}}
 	for generation := range uint64(3) { // each router id is a new server
 		got, err := s.Sessions(ctx, want)
 		if err != nil || got != generation+1 {

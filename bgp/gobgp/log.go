@@ -8,14 +8,16 @@ import (
 )
 
 // GoBGP tells its log what it tells nobody else: why dialling failed, which
-// NOTIFICATION went or came. These are its messages (v4.8.0, pkg/server/fsm.go);
-// the integration tests fail if another version words them differently.
+// NOTIFICATION went or came; and what is in an UPDATE at no price for those that
+// do not matter to us. These are its messages (v4.8.0, pkg/server/fsm.go and
+// peer.go); the integration tests fail if another version words them differently.
 const (
 	msgDialFailed  = "failed to connect"
 	msgTCPUp       = "outgoing connection established"
 	msgTCPLost     = "outgoing connection IO error"
 	msgSent        = "sent notification"
 	msgReceived    = "received notification"
+	msgUpdate      = "received update"
 	msgSessionUp   = "Peer Up"
 	msgSessionDown = "Peer Down"
 )
@@ -86,6 +88,11 @@ func (h handler) look(r slog.Record) {
 		sig.kind = notificationSent
 	case msgReceived:
 		sig.kind = notificationReceived
+	case msgUpdate:
+		if !saysDefault(r) {
+			return
+		}
+		sig.kind = defaultSaid
 	default:
 		return
 	}

@@ -120,7 +120,7 @@ func (s *Speaker) readSent(p *peer) (map[netip.Prefix]vip.Announcement, error) {
 		families[family(prefix)] = true
 	}
 	sent := make(map[netip.Prefix]vip.Announcement, len(s.announced))
-	ebgp := p.want.ASN != s.shared.asn
+	ebgp := p.as() != s.shared.asn
 	for f := range families {
 		err := s.server.ListPath(apiutil.ListPathRequest{TableType: api.TableType_TABLE_TYPE_ADJ_OUT, Name: p.want.Address.String(), Family: f},
 			func(nlri packet.NLRI, paths []*apiutil.Path) {

@@ -19,6 +19,9 @@ type peer struct {
 	want     bgp.Peer
 	session  vip.Session // as last told
 	extended bool        // the peer takes IPv4 with an IPv6 next hop (RFC 8950)
+	heard    heardAS     // of an external peer
+	only6    bool        // IPv4 is not offered to it, see hasTwin
+	trouble  string      // with its default routes, as last logged
 
 	open    bool
 	opened  time.Time // when it was opened last
@@ -26,10 +29,12 @@ type peer struct {
 	closing time.Time // a polite close was asked for; it ends with Idle, or then
 	waiting time.Time // since when TCP is up and the peer's OPEN is missing; zero: it is not
 
+	defaultSaid bool // its default routes are to be read
+
 	failure     failure            // of the latest attempt, or what ended the session
 	failed      time.Time          // when it was seen last
 	verdict     failure            // what the peer said when it was asked, while it refuses our OPEN
-	asking      context.CancelFunc // being asked, in GoBGP's place; nil: not
+	asking      context.CancelFunc // being asked, in GoBGP's place, and the neighbour is closed; nil: not
 	diagnosable time.Time          // not before
 }
 
@@ -39,28 +44,36 @@ type failure struct {
 	detail string
 }
 
-func newPeer(w bgp.Peer) *peer {
-	return &peer{want: w, session: vip.Session{Peer: w.Name, Remote: w.Address, Since: time.Now()}}
+func newPeer(w bgp.Peer, heard heardAS) *peer {
+	p := &peer{want: w, heard: heard}
+	p.session = p.sessionIn(vip.Idle, time.Now())
+	return p
+}
+
+// sessionIn is the session in a state that has just begun.
+func (p *peer) sessionIn(state vip.SessionState, at time.Time) vip.Session {
+	return vip.Session{Peer: p.want.Name, State: state, Since: at, Remote: p.want.Address, RemoteAS: p.as()}
 }
 
 // sameSession says whether w can be had without a new session.
 func (p *peer) sameSession(w bgp.Peer) bool {
 	was := p.want
-	was.Up, was.Text, was.NextHop6 = w.Up, w.Text, w.NextHop6
+	was.Up, was.Text, was.Cause, was.NextHop6 = w.Up, w.Text, w.Cause, w.NextHop6
 	return was == w
 }
 
 // bring opens a peer that is wanted up, and closes one that is not: politely if
-// it is Established. GoBGP would keep a Cease for the next session otherwise.
+// it is Established, as GoBGP would keep a Cease for the next session otherwise,
+// and if there is a link to say it on.
 func (s *Speaker) bring(p *peer) error {
 	switch {
 	case p.want.Up && !p.open && p.asking != nil: // it opens with the answer
 	case p.want.Up && !p.open:
 		p.failure = failure{}
-		return s.openPeer(p)
+		s.openPeer(p)
 	case p.want.Up && !p.closing.IsZero():
 		p.reopen = time.Now() // wanted again while it closes
-	case !p.want.Up && p.asking != nil, !p.want.Up && p.open && p.session.State != vip.Established:
+	case !p.want.Up && p.asking != nil, !p.want.Up && p.open && (p.session.State != vip.Established || p.want.Cause == vip.CauseLinkDown):
 		s.close(p)
 		s.tell(p)
 	case !p.want.Up && p.open && p.closing.IsZero():
@@ -73,21 +86,37 @@ func (s *Speaker) bring(p *peer) error {
 	return nil
 }
 
-// openPeer makes the neighbour, after the policy knows that nothing is
-// negotiated yet.
-func (s *Speaker) openPeer(p *peer) error {
-	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
-		return err
+// openPeer makes the neighbour, once its AS number is known. What stands in the
+// way may be the state of a link, which is no reason to keep the other peers'
+// routes waiting: it is told like any other failure, and tried again.
+func (s *Speaker) openPeer(p *peer) {
+	p.reopen = time.Time{}
+	if p.as() == 0 {
+		s.findAS(p)
+		return
 	}
-	p.opened = time.Now() // signals from here on are its own
-	if err := s.server.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p.want)}); err != nil {
-		return fmt.Errorf("open session with %s (%s): %w", p.want.Name, p.want.Address, err)
+	if err := s.addNeighbor(p); err != nil {
+		s.fail(p, failure{vip.CauseLocal, fmt.Sprintf("cannot open the session: %v", err)})
+		p.reopen = time.Now().Add(reopenGap)
+		return
 	}
 	p.open = true
 	if p.want.Passive && s.listenErr != nil {
 		s.fail(p, failure{vip.CauseLocal, fmt.Sprintf("cannot listen for the peer: %v; free the port (below 1024 it needs CAP_NET_BIND_SERVICE), then restart the agent", s.listenErr)})
 	}
-	return nil
+}
+
+// addNeighbor hands the peer to GoBGP, after the policy knows that nothing is
+// negotiated yet.
+func (s *Speaker) addNeighbor(p *peer) error {
+	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
+		return err
+	}
+	if p.want.Address.Zone() != "" {
+		lookAtLinks()
+	}
+	p.opened = time.Now() // signals from here on are its own
+	return s.server.AddPeer(context.Background(), &api.AddPeerRequest{Peer: neighbor(p)})
 }
 
 // close takes the neighbour away. An Established peer hears Cease, peer
@@ -95,26 +124,27 @@ func (s *Speaker) openPeer(p *peer) error {
 func (s *Speaker) close(p *peer) {
 	if p.asking != nil {
 		p.asking()
-		p.asking = nil
 	}
-	if !p.open {
-		return
+	if p.open {
+		if err := s.server.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: p.want.Address.String()}); err != nil {
+			s.log.Warn("cannot close bgp session", "peer", p.want.Name, "error", err)
+		}
 	}
-	if err := s.server.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: p.want.Address.String()}); err != nil {
-		s.log.Warn("cannot close bgp session", "peer", p.want.Name, "error", err)
-	}
-	*p = peer{want: p.want, session: p.session, opened: p.opened, failure: p.failure, failed: p.failed, verdict: p.verdict, diagnosable: p.diagnosable}
-	if p.session.State != vip.Idle {
-		p.session = vip.Session{Peer: p.want.Name, Remote: p.want.Address, Since: time.Now(), Cause: p.session.Cause, Detail: p.session.Detail}
+	*p = peer{want: p.want, session: p.session, heard: p.heard, only6: p.only6, opened: p.opened, failure: p.failure, failed: p.failed, verdict: p.verdict,
+		diagnosable: p.diagnosable}
+	if was := p.session; was.State != vip.Idle {
+		p.session = p.sessionIn(vip.Idle, time.Now())
+		p.session.Cause, p.session.Detail = was.Cause, was.Detail
 	}
 }
 
 // neighbor is the peer in GoBGP's words. Its timers are whole seconds, and it
 // waits at least 1.5 s between two attempts whatever it is told.
-func neighbor(p bgp.Peer) *api.Peer {
+func neighbor(pr *peer) *api.Peer {
+	p := pr.want
 	hold := uint64(p.HoldTime / time.Second)
 	n := &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, AuthPassword: p.Password},
+		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: pr.as(), AuthPassword: p.Password},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			ConnectRetry: 1, HoldTime: hold, KeepaliveInterval: max(hold/3, 1), IdleHoldTimeAfterReset: 1,
 		}},
@@ -130,6 +160,9 @@ func neighbor(p bgp.Peer) *api.Peer {
 		n.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.Multihop)}
 	}
 	for _, afi := range []api.Family_Afi{api.Family_AFI_IP, api.Family_AFI_IP6} {
+		if afi == api.Family_AFI_IP && pr.only6 {
+			continue
+		}
 		n.AfiSafis = append(n.AfiSafis, &api.AfiSafi{Config: &api.AfiSafiConfig{
 			Enabled: true, Family: &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}}})
 	}
@@ -153,6 +186,20 @@ func (s *Speaker) learn(p *peer) error {
 		}
 		time.Sleep(learnGap)
 	}
+}
+
+// hasTwin says whether another peer has the same link-local address on another
+// link. The policy cannot tell the two apart, so that what it lets out to one
+// goes to both: one that cannot take IPv4 with an IPv6 next hop must not have
+// negotiated IPv4 at all. What its OPEN says is known only once it is
+// Established, so such a session starts twice.
+func (s *Speaker) hasTwin(p *peer) bool {
+	for _, q := range s.peers {
+		if q != p && p.want.Address.Zone() != "" && q.want.Address.WithZone("") == p.want.Address.WithZone("") {
+			return true
+		}
+	}
+	return false
 }
 
 func parseAddr(s string) netip.Addr {

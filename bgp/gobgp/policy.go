@@ -29,7 +29,6 @@ type policy struct {
 // peerPolicy is what may go to one peer, beside what the prefixes allow.
 type peerPolicy struct {
 	address  netip.Addr
-	ebgp     bool
 	ipv4     bool       // an IPv4 session, or RFC 8950 was negotiated
 	nextHop6 netip.Addr // for IPv6 prefixes on an IPv4 session; zero on an IPv6 session
 }
@@ -43,7 +42,10 @@ func (s *Speaker) policyFor(allowed []netip.Prefix) policy {
 	p := policy{asn: s.shared.asn, allowed: allowed, prepends: s.policy.prepends}
 	for _, peer := range s.peers {
 		w := peer.want
-		pp := peerPolicy{address: w.Address, ebgp: w.ASN != s.shared.asn, ipv4: w.Address.Is4() || peer.extended}
+		if !w.Address.IsValid() {
+			continue
+		}
+		pp := peerPolicy{address: w.Address, ipv4: w.Address.Is4() || peer.extended}
 		if w.Address.Is4() {
 			pp.nextHop6 = w.NextHop6
 		}
@@ -136,20 +138,19 @@ func (p policy) request() *api.SetPoliciesRequest {
 }
 
 // prependStatements repeat our AS number as often as a path's marker says, on
-// eBGP, and take the marker off everywhere.
+// eBGP, and take the marker off everywhere. Our own path has an AS number by
+// then only where it goes out to another AS.
 func (p policy) prependStatements(b *builder) (statements []*api.Statement) {
 	var markers []string
-	ebgp := b.neighbors("ebgp", p.addresses(func(pp peerPolicy) bool { return pp.ebgp }))
+	ebgp := &api.AsPathLength{Type: api.Comparison_COMPARISON_GE, Length: 1}
 	for _, n := range p.prepends {
 		marker := fmt.Sprintf("rt:^%d:%d$", markerAS, n)
 		markers = append(markers, marker)
-		if ebgp != nil {
-			statements = append(statements, &api.Statement{
-				Name:       fmt.Sprintf("prepend %d", n),
-				Conditions: &api.Conditions{NeighborSet: ebgp, ExtCommunitySet: b.markers(fmt.Sprintf("marker %d", n), marker)},
-				Actions:    &api.Actions{AsPrepend: &api.AsPrependAction{Asn: p.asn, Repeat: uint32(n)}},
-			})
-		}
+		statements = append(statements, &api.Statement{
+			Name:       fmt.Sprintf("prepend %d", n),
+			Conditions: &api.Conditions{AsPathLength: ebgp, ExtCommunitySet: b.markers(fmt.Sprintf("marker %d", n), marker)},
+			Actions:    &api.Actions{AsPrepend: &api.AsPrependAction{Asn: p.asn, Repeat: uint32(n)}},
+		})
 	}
 	if len(markers) == 0 {
 		return nil
@@ -211,6 +212,8 @@ func (b *builder) add(set *api.DefinedSet) *api.MatchSet {
 	return &api.MatchSet{Type: api.MatchSet_TYPE_ANY, Name: set.Name}
 }
 
+// neighbors is a set of peers. GoBGP does not look at the zone: peers with the
+// same link-local address on several links are in it all or none, see hasTwin.
 func (b *builder) neighbors(name string, addresses []netip.Addr) *api.MatchSet {
 	if len(addresses) == 0 {
 		return nil

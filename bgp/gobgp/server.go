@@ -34,6 +34,9 @@ type shared struct {
 func newShared(want bgp.Sessions) shared {
 	sh := shared{asn: want.ASN, routerID: want.RouterID}
 	for _, p := range want.Peers {
+		if !p.Address.IsValid() {
+			continue
+		}
 		if p.Password != "" {
 			sh.keyed = append(sh.keyed, p.Address)
 		} else {
@@ -149,7 +152,15 @@ func (s *Speaker) Abort(text string) {
 	asked := make(chan struct{})
 	go func() { // not waited for beyond the limit: the process ends
 		defer close(asked)
-		_ = srv.ShutdownPeer(context.Background(), &api.ShutdownPeerRequest{Communication: text})
+		// One by one: asked for all at once, GoBGP v4.8.0 lets the peers' goroutines
+		// share one message, which each of them changes as it sends it.
+		var addresses []string
+		_ = srv.ListPeer(context.Background(), &api.ListPeerRequest{}, func(p *api.Peer) {
+			addresses = append(addresses, p.GetState().GetNeighborAddress())
+		})
+		for _, address := range addresses {
+			_ = srv.ShutdownPeer(context.Background(), &api.ShutdownPeerRequest{Address: address, Communication: text})
+		}
 	}()
 	select {
 	case <-asked:

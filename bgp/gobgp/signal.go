@@ -23,6 +23,8 @@ const (
 	notificationReceived                   // code, subcode, text; Established only
 	diagnosed                              // failure: what the peer dislikes
 	answered                               // failure; none: the peer likes us, or has not said
+	asSaid                                 // as, or failure: why it is not known
+	defaultSaid                            // the peer gave, changed or withdrew a default route
 )
 
 // signal is one thing that happened to one peer.
@@ -37,6 +39,7 @@ type signal struct {
 	code, subcode uint8
 	text          string
 	failure       failure
+	as            uint32
 }
 
 // mailbox is where GoBGP's goroutines leave signals. It keeps their order and

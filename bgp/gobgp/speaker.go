@@ -33,18 +33,19 @@ type Speaker struct {
 	up      atomic.Int64 // sessions that are Established
 
 	// The rest belongs to Run's goroutine.
-	notify      func(bgp.Event)
-	server      *server.BgpServer // nil: not started
-	unwatch     context.CancelFunc
-	generation  uint64
-	shared      shared           // what the server was started with
-	listenErr   error            // why it does not listen although a peer is passive
-	policy      policy           // what it was given last
-	peers       map[string]*peer // by name
-	announced   map[netip.Prefix]vip.Announcement
-	announcedAt time.Time // when the latest batch that announced ended
-	withdrew    time.Time // when the latest batch that withdrew ended
-	diagnoses   sync.WaitGroup
+	notify        func(bgp.Event)
+	server        *server.BgpServer // nil: not started
+	unwatch       context.CancelFunc
+	generation    uint64
+	shared        shared           // what the server was started with
+	listenErr     error            // why it does not listen although a peer is passive
+	policy        policy           // what it was given last
+	importDefault bool             // the peers' default routes are asked for
+	peers         map[string]*peer // by name
+	announced     map[netip.Prefix]vip.Announcement
+	announcedAt   time.Time // when the latest batch that announced ended
+	withdrew      time.Time // when the latest batch that withdrew ended
+	diagnoses     sync.WaitGroup
 }
 
 // New makes a speaker that does nothing until Run. What GoBGP logs goes to log
@@ -118,16 +119,18 @@ func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
 	for _, p := range want.Peers {
 		wanted[p.Name] = p
 	}
+	heard := make(map[string]heardAS, len(s.peers))
 	for name, p := range s.peers {
 		if w, ok := wanted[name]; !ok || !p.sameSession(w) {
 			s.close(p)
 			delete(s.peers, name)
+			heard[name] = p.heard
 		}
 	}
 	for _, w := range want.Peers {
 		p := s.peers[w.Name]
 		if p == nil {
-			p = newPeer(w)
+			p = newPeer(w, heard[w.Name])
 			s.peers[w.Name] = p
 			s.tell(p) // in place of one of the same name that was closed
 		}
@@ -139,6 +142,12 @@ func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
 	var errs []error
 	for _, w := range want.Peers {
 		errs = append(errs, s.bring(s.peers[w.Name]))
+	}
+	if s.importDefault != want.ImportDefault {
+		s.importDefault = want.ImportDefault
+		for _, p := range s.peers {
+			s.updateDefaults(p)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -21,6 +21,7 @@ type node struct {
 	engine  *bgp.Engine
 	speaker *Speaker
 	desired bgp.Desired
+	stop    func() // ends both, and waits for them
 
 	mu     sync.Mutex
 	report bgp.Report
@@ -32,7 +33,11 @@ func startNode(t testing.TB, d bgp.Desired) *node {
 	if testing.Verbose() && os.Getenv("ANYVIP_TEST_LOG") != "" {
 		out = os.Stderr
 	}
-	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	level := slog.LevelDebug
+	if _, ok := t.(*testing.B); ok {
+		level = slog.LevelInfo
+	}
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
 	n := &node{t: t, speaker: New(log), desired: d}
 	n.engine = bgp.New(bgp.Options{Speaker: n.speaker, Log: log, Report: func(r bgp.Report) {
 		n.mu.Lock()
@@ -43,7 +48,8 @@ func startNode(t testing.TB, d bgp.Desired) *node {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = n.speaker.Run(ctx, n.engine.Notify) })
 	wg.Go(func() { _ = n.engine.Run(ctx) })
-	t.Cleanup(func() { cancel(); wg.Wait() })
+	n.stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(n.stop)
 	n.engine.Apply(d)
 	return n
 }

@@ -30,8 +30,13 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 	if p == nil || sig.generation != s.generation {
 		return
 	}
-	if sig.kind == answered && p.asking != nil {
-		s.takeAnswer(p, sig.failure)
+	if p.asking != nil {
+		switch sig.kind { //nolint:exhaustive // GoBGP has no neighbour that more could be said of
+		case answered:
+			s.takeAnswer(p, sig.failure)
+		case asSaid:
+			s.takeAS(p, sig.as, sig.failure)
+		}
 		return
 	}
 	if !p.open || sig.at.Before(p.opened) {
@@ -41,11 +46,15 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 		s.takeState(ctx, p, sig)
 		return
 	}
+	if sig.kind == defaultSaid {
+		p.defaultSaid = true
+		return
+	}
 	if p.session.State == vip.Established && sig.kind != notificationSent && sig.kind != notificationReceived {
 		return // of an attempt that has been overtaken
 	}
 	switch sig.kind {
-	case stateChanged, answered:
+	case stateChanged, answered, asSaid, defaultSaid:
 	case dialFailed:
 		p.waiting = time.Time{}
 		f := dialFailure(sig.text, p.want)
@@ -62,7 +71,7 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 	case tcpLost:
 		p.waiting = time.Time{}
 		if !p.toldWhy(sig.at) {
-			s.fail(p, failure{vip.CausePeerClosed, "the peer closes the connection before it says OPEN: it has no session configured for this address, or is starting"})
+			s.fail(p, closedUnheard)
 		}
 		s.setState(p, vip.Active, sig.at)
 		s.diagnose(ctx, p)
@@ -70,6 +79,10 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 		p.waiting = time.Time{}
 		if sig.code == packet.BGP_ERROR_CEASE {
 			return // our own doing
+		}
+		if p.want.ASN == 0 && sig.code == packet.BGP_ERROR_OPEN_MESSAGE_ERROR && sig.subcode == packet.BGP_ERROR_SUB_BAD_PEER_AS {
+			s.forgetAS(p)
+			return
 		}
 		s.fail(p, notificationFailure(true, sig.code, sig.subcode, sig.text, p.want))
 		if p.session.State == vip.OpenSent {
@@ -145,11 +158,15 @@ func (s *Speaker) takeAnswer(p *peer, f failure) {
 
 func (s *Speaker) established(p *peer, sig signal) {
 	p.failure, p.verdict = failure{}, failure{}
-	p.session = vip.Session{Peer: p.want.Name, State: vip.Established, Since: sig.at, Remote: p.want.Address}
+	p.session = p.sessionIn(vip.Established, sig.at)
 	if err := s.learn(p); err != nil {
 		s.log.Warn("cannot read what was negotiated", "peer", p.want.Name, "error", err)
 	}
 	p.session.Families, p.extended = negotiated(p.want, sig.caps)
+	p.session.Defaults = s.readDefaults(p)
+	if only6 := !p.extended && (p.only6 || s.hasTwin(p)); only6 != p.only6 {
+		p.only6, p.reopen = only6, time.Now()
+	}
 	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
 		s.log.Warn("cannot let ipv4 out to an ipv6 session", "peer", p.want.Name, "error", err)
 	}
@@ -176,7 +193,8 @@ func (s *Speaker) makeSure(p *peer, since time.Time) {
 
 // setState tells a change of state, with why it is not Established.
 func (s *Speaker) setState(p *peer, state vip.SessionState, at time.Time) {
-	p.session = vip.Session{Peer: p.want.Name, State: state, Since: at, Remote: p.want.Address, Cause: p.failure.cause, Detail: p.failure.detail}
+	p.session = p.sessionIn(state, at)
+	p.session.Cause, p.session.Detail = p.failure.cause, p.failure.detail
 	s.tell(p)
 }
 
@@ -197,7 +215,8 @@ func (s *Speaker) fail(p *peer, f failure) {
 // new connection unheard, which is what follows, must not hide.
 func (p *peer) toldWhy(now time.Time) bool {
 	switch p.failure.cause {
-	case vip.CauseNone, vip.CauseNotWanted, vip.CauseRefused, vip.CauseUnreachable, vip.CauseSilent, vip.CauseLocal:
+	case vip.CauseNone, vip.CauseNotWanted, vip.CauseRefused, vip.CauseUnreachable, vip.CauseSilent, vip.CauseLocal, vip.CauseLinkDown,
+		vip.CauseNoNeighbor:
 		return false
 	case vip.CauseNoOpen, vip.CauseWrongAS, vip.CauseWrongID, vip.CauseNotification, vip.CauseHoldExpired, vip.CausePeerClosed:
 	}
@@ -220,6 +239,10 @@ func (s *Speaker) tick(now time.Time) time.Duration {
 		}
 		if !p.open {
 			continue
+		}
+		if p.defaultSaid {
+			p.defaultSaid = false
+			s.updateDefaults(p)
 		}
 		if !p.closing.IsZero() && due(p.closing) {
 			s.close(p)
@@ -247,11 +270,7 @@ func (s *Speaker) tick(now time.Time) time.Duration {
 // failure stays.
 func (s *Speaker) reopenPeer(p *peer) {
 	s.close(p)
-	if err := s.openPeer(p); err != nil {
-		s.log.Warn("cannot open bgp session again", "peer", p.want.Name, "error", err)
-		p.reopen = time.Now().Add(reopenGap)
-		return
-	}
+	s.openPeer(p)
 }
 
 func (s *Speaker) tell(p *peer) {
