@@ -62,7 +62,12 @@ func (d *defaults) pass(links scene) (news bool) {
 	first := !d.looked
 	d.looked, d.links = true, links
 	if d.settled = d.idle(vip.IPv4) && d.idle(vip.IPv6); d.settled {
-		return first
+		if len(d.facts) == 0 {
+			return first
+		}
+		d.facts = nil // of what was wanted and could not be
+		d.complain(d.table.hear(false))
+		return true
 	}
 	err := d.table.hear(true) // before the look: what changes after it is hinted at
 	var facts []vip.DefaultRoute

@@ -252,6 +252,21 @@ func TestNotificationsOfRoutesAreHeardOnlyWhileTheyMatter(t *testing.T) {
 	})
 }
 
+func TestARouteThatNeverWasIsForgottenOnceItIsNotWanted(t *testing.T) {
+	table := newFakeTable()
+	table.refused[netip.MustParseAddr("10.0.0.1")] = true
+	bubbleOver(t, newFakeHost(), table, func(t *testing.T, a *agent) {
+		a.engine.Apply(byWayOf("10.0.0.1"))
+		if f := a.waited(vip.IPv4); f.Detail == "" || len(f.NextHops) != 0 {
+			t.Errorf("%+v", f)
+		}
+		a.engine.Apply(Desired{})
+		if f := a.waited(vip.IPv4); f.Family != vip.FamilyNone || table.hearing {
+			t.Errorf("%+v, hearing %v", f, table.hearing)
+		}
+	})
+}
+
 func TestARefusedNextHopKeepsNoOtherOut(t *testing.T) {
 	table := newFakeTable()
 	table.refused[netip.MustParseAddr("10.0.1.1")] = true
