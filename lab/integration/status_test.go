@@ -37,9 +37,9 @@ type agentStatus struct {
 type reason struct{ Code, Subject, Detail string }
 
 type session struct {
-	Peer, State, Cause, Detail string
-	Since                      time.Time
-	Flaps                      uint64 `json:",string"`
+	Peer, Address, State, Cause, Detail string
+	Since                               time.Time
+	Flaps                               uint64 `json:",string"`
 }
 
 // status asks the agent of a node.
