@@ -18,15 +18,21 @@ PROGRESS = /^build failed$$/ { bad = 1; next } \
 	END { if (tty && n) print ""; exit bad }
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench generate peers clean
+.PHONY: help build image demo test check lint bench bench-quick generate peers clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/anyvip and bin/anyvip-lab
 	@echo "building bin/anyvip and bin/anyvip-lab; the first time, some 450 packages are loaded and compiled"
 	@{ $(GO) build -v -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/anyvip ./cmd/anyvip-lab 2>&1 || echo "build failed"; } | \
 	awk -v tty="$$(test -t 1 && echo 1)" '$(PROGRESS)'
+
+image: build ## the container images ghcr.io/anyvip/anyvip and ghcr.io/anyvip/lab
+	@for name in lab anyvip; do \
+		docker build --quiet -f packaging/Dockerfile --target $$name --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' \
+			-t ghcr.io/anyvip/$$name:latest . || exit; \
+	done
 
 demo: build ## the story, told while it happens, root or not; under 45 s
 	@bin/anyvip-lab demo
@@ -44,13 +50,24 @@ lint:
 	@echo "golangci-lint (the first time compiles it: some minutes)"
 	@$(GO) run $(LINT) run ./...
 
-bench: build ## what the machine can show: ns per decision, verdict to wire
-	@$(GO) test -run '^$$' -bench . -benchtime 1s ./pkg/policy ./checks ./bgp/...
+bench: build peers ## beside BIRD, ExaBGP and gobgpd; writes docs/benchmarks.md; half an hour
+	$(call micro,1s)
+	@bin/anyvip-lab bench --write docs/benchmarks.md --micro bin/bench.txt
+
+bench-quick: build peers ## the same in small, under 3 minutes; writes nothing
+	$(call micro,50ms)
+	@bin/anyvip-lab bench --quick
+
+# What the parts of the daemon cost, each for the time of $(1).
+define micro
+	@{ $(GO) test -run '^$$' -bench . -benchtime $(1) ./pkg/policy ./checks ./bgp/... || echo "FAIL: see above"; } | tee bin/bench.txt
+	@! grep -q '^FAIL' bin/bench.txt
+endef
 
 generate: ## the protocol's Go code, the reference, the table of defaults
 	@$(GO) generate ./...
 
-peers: ## FRR and BIRD from Debian, when root and missing; starts no service
+peers: ## FRR, BIRD, ExaBGP and gobgpd from Debian, when root and missing; starts no service
 	@lab/peers.sh
 
 clean: ## remove bin/

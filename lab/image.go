@@ -53,6 +53,20 @@ var images = []image{
 		}),
 	},
 	{
+		name:      "exabgp",
+		match:     "exabgp",
+		freshDirs: []string{"/etc/exabgp"},
+		pkg:       "exabgp",
+		programs:  one(wire.Program{Name: "exabgp", Argv: []string{"exabgp", "/etc/exabgp/exabgp.conf"}}),
+	},
+	{
+		name:      "gobgp",
+		match:     "gobgp",
+		freshDirs: []string{"/etc/gobgp"},
+		pkg:       "gobgpd",
+		programs:  one(wire.Program{Name: "gobgpd", Argv: []string{"gobgpd", "-f", "/etc/gobgp/gobgpd.conf"}}),
+	},
+	{
 		name:      "ghcr.io/anyvip/anyvip",
 		match:     "anyvip/anyvip",
 		freshDirs: anyvipDirs,

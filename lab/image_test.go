@@ -27,6 +27,8 @@ func TestProgramsOf(t *testing.T) {
 		{"and in a bound directory too", Node{Image: "frr", Binds: []Bind{{Source: dir, Target: "/etc/frr"}}}, "zebra staticd bfdd vrrpd vtysh"},
 		{"BIRD", Node{Image: "pierky/bird:2.0.12"}, "bird"},
 		{"keepalived", Node{Image: "osixia/keepalived@sha256:0123"}, "keepalived"},
+		{"ExaBGP", Node{Image: "ghcr.io/exa-networks/exabgp:4.2.21"}, "exabgp"},
+		{"GoBGP's daemon", Node{Image: "osrg/gobgp"}, "gobgpd"},
 		{"the agent", Node{Image: "ghcr.io/anyvip/anyvip:1.0"}, "anyvip"},
 		{"a registry with a port", Node{Image: "localhost:5000/debian"}, ""},
 		{"an image that runs nothing", Node{Image: "alpine"}, ""},

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests need from Debian, without starting any service: the
-# real routers they talk to, ip, sysctl, kill and pgrep, and the C compiler of the race detector. Does
-# nothing when all is there; says what to do when it may not.
+# real routers they talk to, ip, sysctl, kill and pgrep, and the C compiler of the race detector; and
+# what the benchmarks compare with. Does nothing when all is there; says what to do when it may not.
 set -eu
 missing=
 [ -x /usr/lib/frr/bgpd ] || missing="$missing frr"
@@ -9,6 +9,13 @@ missing=
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v sysctl >/dev/null || missing="$missing procps"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+command -v exabgp >/dev/null || [ -x /usr/sbin/exabgp ] || missing="$missing exabgp"
+command -v gobgpd >/dev/null || missing="$missing gobgpd"
+command -v curl >/dev/null || missing="$missing curl" # what ExaBGP's health check runs
+if [ "${ANYVIP_REQUIRE_INTEGRATION:-}" = 1 ]; then # CI: containers too; otherwise their test is left out without them
+	command -v dockerd >/dev/null || missing="$missing docker.io"
+	command -v docker-compose >/dev/null || missing="$missing docker-compose"
+fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	echo "not installed:$missing. Tests that need them are left out or fail (gcc: all, for the race detector). On Debian: sudo apt-get install$missing"

@@ -1,0 +1,163 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anyvip/anyvip/lab"
+)
+
+// Options say what to measure and where to tell it.
+type Options struct {
+	Size     Size
+	Only     string    // the name of one measurement; empty: all
+	Binaries string    // where anyvip and anyvip-lab are; default as in package lab
+	Out      io.Writer // progress and tables
+	// Document is the file to write, with all tables and the targets; empty: none. Micro is what it quotes of
+	// `go test -bench`.
+	Document string
+	Micro    string
+}
+
+// Size is how much is measured.
+type Size struct {
+	tors     []router      // against which one VIP comes and goes
+	rounds   int           // of that
+	many     []int         // numbers of VIPs that come and go at once
+	manyTors []router      // against which
+	batches  int           // rounds of those
+	patience time.Duration // rounds end after this time, but not before the third
+	commands int           // up to how many VIPs a speaker is measured whose every VIP is a command
+	memory   []int         // numbers of VIPs whose memory is read
+	steady   time.Duration // before memory or CPU is read
+	checks   []int         // numbers of checks at 1 s
+	window   time.Duration // over which CPU is counted
+	stops    int           // requests under way while the speaker stops politely, again and again
+	deaths   int           // requests while other things happen; 0: they do not
+	losers   int           // how many of the speakers lose connections, anyvip first
+	flows    int           // established connections
+	changes  int           // how often a server leaves and returns
+}
+
+// The sizes: for the document, for a look, for a test of the program itself.
+var (
+	Full = Size{tors: tors, rounds: 200, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 45 * time.Second, commands: 1_000,
+		memory: []int{1, 1_000, 10_000}, steady: 5 * time.Second, checks: []int{1, 100, 1_000}, window: 30 * time.Second,
+		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 10}
+	Quick = Size{tors: tors, rounds: 15, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
+		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, window: 10 * time.Second,
+		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 1}
+	Smoke = Size{tors: []router{torBIRD}, rounds: 1, many: []int{10}, manyTors: []router{torBIRD}, batches: 1, commands: 1,
+		memory: []int{1}, checks: []int{1}, window: time.Second,
+		stops: 1, losers: 1, flows: 30, changes: 1}
+)
+
+// measurement is one question, with its tables as the answer.
+type measurement struct {
+	name string
+	run  func(*bench, context.Context) ([]table, error)
+}
+
+var measurements = []measurement{
+	{"wire", (*bench).wire},
+	{"many", (*bench).many},
+	{"memory", (*bench).memory},
+	{"checks", (*bench).checks},
+	{"lost", (*bench).lost},
+	{"kept", (*bench).kept},
+}
+
+// Names are those of the measurements, for Options.Only.
+func Names() []string {
+	var names []string
+	for _, m := range measurements {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// bench is one run.
+type bench struct {
+	Options
+	start   time.Time
+	tables  []table
+	targets []target
+}
+
+// Run measures, prints a table for each question, and writes the document. It takes down all it started, also when
+// ctx ends. Where something could not be measured it goes on, returns an error in the end and writes no document.
+func Run(ctx context.Context, o Options) error {
+	chosen := slices.DeleteFunc(slices.Clone(measurements), func(m measurement) bool { return o.Only != "" && m.name != o.Only })
+	if len(chosen) == 0 {
+		return fmt.Errorf("no measurement %q; there are %s", o.Only, strings.Join(Names(), ", "))
+	}
+	if err := errors.Join(lab.Check(), Missing()); err != nil {
+		return err
+	}
+	b := &bench{Options: o, start: time.Now()}
+	machine, err := describeMachine()
+	if err != nil {
+		return err
+	}
+	for _, line := range machine {
+		b.say("%s", line)
+	}
+	var errs []error
+	for _, m := range chosen {
+		tables, err := m.run(b, ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for _, t := range tables {
+			fmt.Fprintf(b.Out, "\n%s\n\n%s\n", t.title, t.markdown())
+		}
+		b.tables = append(b.tables, tables...)
+		errs = append(errs, err)
+	}
+	if len(b.targets) > 0 {
+		fmt.Fprintf(b.Out, "\nTargets\n\n%s\n", targetTable(b.targets).markdown())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("not all could be measured: %w", err)
+	}
+	b.say("done")
+	if o.Document == "" {
+		return nil
+	}
+	return b.write(machine)
+}
+
+// say tells progress: one line, with the time since the start.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.Out, "%6.1f s  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// twice measures something, and once more if that failed: a machine that is busy with other things can make an
+// instrument miss something, or a daemon too slow.
+func (b *bench) twice(ctx context.Context, what string, measure func() error) error {
+	b.say("%s", what)
+	err := measure()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	b.say("%s failed, once more: %v", what, err)
+	if err = measure(); err != nil {
+		err = fmt.Errorf("%s: %w", what, err)
+	}
+	return err
+}
+
+// wait lets time pass.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,90 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// checksAsProcesses is up to how many checks a speaker is measured whose every check is a process.
+const checksAsProcesses = 100
+
+// checks measures what health checks cost while nothing happens.
+func (b *bench) checks(ctx context.Context) ([]table, error) {
+	t := table{
+		title: "Idle, with health checks every second",
+		method: fmt.Sprintf("Each check has a service with one VIP, and asks a web server on the same host over a new connection, every second; all is announced and nothing changes. CPU is user and system "+
+			"time of the speaker and its children over %s, in percent of one core; memory is their RSS, for many processes counting what they share for each. anyvip: http checks. ExaBGP: its own health check, "+
+			"a process for each check, with `curl`. BIRD and gobgpd have no checks.", b.Size.window),
+		columns: []string{"Checks", "Server", "CPU %", "of best peer", "memory MiB", "of best peer", "processes"},
+	}
+	var errs failures
+	for _, n := range b.Size.checks {
+		got := make([]idle, len(checking))
+		for i, sp := range checking {
+			if i > 0 && n > checksAsProcesses {
+				continue
+			}
+			err := b.twice(ctx, fmt.Sprintf("checks: %s, %s checks, %s", sp.name, count(n), b.Size.window), func() (err error) {
+				got[i], err = b.idle(ctx, plan{speaker: sp, tor: torBIRD, vips: n})
+				return err
+			})
+			if errs.stop(ctx, err) {
+				return nil, err
+			}
+		}
+		peers := got[1:]
+		var cpu, resident []float64
+		for _, p := range peers {
+			cpu, resident = append(cpu, p.cpu), append(resident, float64(p.resident))
+		}
+		for i, g := range got {
+			if g.processes == 0 {
+				continue
+			}
+			if g.late {
+				t.method += fmt.Sprintf(" %s with %s checks did not get them all announced within %s: it does not keep up on this machine.", checking[i].name, count(n), soon)
+			}
+			t.add(count(n), checking[i].name, digits(g.cpu), times(g.cpu, cpu...), mebibytes(g.resident), times(float64(g.resident), resident...), count(g.processes))
+		}
+		if ours := got[0]; n == 100 && ours.processes > 0 {
+			b.aim("idle with 100 checks, CPU", ours.cpu, 1, " % of a core")
+			b.aim("idle with 100 checks, memory", float64(ours.resident)/(1<<20), 60, " MiB")
+		}
+	}
+	return []table{t}, errs.join()
+}
+
+// idle is what a speaker uses while nothing happens.
+type idle struct {
+	usage
+	cpu  float64 // percent of one core
+	late bool    // not all was announced within a minute
+}
+
+func (b *bench) idle(ctx context.Context, p plan) (i idle, err error) {
+	s, err := b.up(ctx, p)
+	if err != nil {
+		return i, err
+	}
+	defer s.down(&err)
+	if _, err = s.settle(ctx, inFIB, true, time.Time{}, soon); ctx.Err() != nil {
+		return i, err
+	}
+	i.late = err != nil
+	if err = wait(ctx, b.Size.steady); err != nil {
+		return i, err
+	}
+	before, err := usageOf(ctx, s.lab, server(1).name())
+	if err != nil {
+		return i, err
+	}
+	start := time.Now()
+	if err = wait(ctx, b.Size.window); err != nil {
+		return i, err
+	}
+	after, err := usageOf(ctx, s.lab, server(1).name())
+	i.usage = after
+	i.cpu = float64(after.used-before.used) / float64(time.Since(start)) * 100
+	return i, err
+}

@@ -1,0 +1,53 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+const documentHead = `# Benchmarks
+
+Written by ` + "`make bench`" + `; do not edit. Every figure is of one run on one machine, all programs side by side. Sender, ToR and instruments
+share its cores, so read ratios and orders of magnitude: your machine is another, and a ToR has a processor of its own.
+
+`
+
+const microHead = `## Parts of the daemon: ` + "`go test -bench`" + `
+
+- ` + "`Decide`" + `: one decision over 1,000 services with 2,000 checks. Every change of a verdict, session or address costs one.
+- ` + "`HTTPProbe`, `TCPProbe`, `ExecProbe`" + `: one probe, the server's side included where it is in the same process.
+- ` + "`ApplyUnchanged`" + `: the check runner is handed the same 1,000 checks again.
+- ` + "`ApplyToWire`" + `: from the engine's Apply of one changed route to the moment in which a plain TCP peer has read the UPDATE, with 0 or
+  1,000 other routes announced. GoBGP is in between.
+- ` + "`ManyRoutes`" + `: the same for all of 1,000 and 10,000 routes, announced and withdrawn as one batch; heap of the process afterwards.
+
+`
+
+// write writes the document, in one piece.
+func (b *bench) write(machine []string) error {
+	var d strings.Builder
+	d.WriteString(documentHead)
+	for _, line := range machine {
+		d.WriteString("- " + line + "\n")
+	}
+	if len(b.targets) > 0 {
+		fmt.Fprintf(&d, "\n## Targets\n\n%s", targetTable(b.targets).markdown())
+	}
+	for _, t := range b.tables {
+		fmt.Fprintf(&d, "\n## %s\n\n%s\n\n%s", t.title, t.method, t.markdown())
+	}
+	if b.Micro != "" {
+		fmt.Fprintf(&d, "\n%s", microHead)
+		for line := range strings.Lines(b.Micro) {
+			if strings.HasPrefix(line, "Benchmark") {
+				d.WriteString("    " + line)
+			}
+		}
+	}
+	if err := os.WriteFile(b.Document, []byte(d.String()), 0o644); err != nil {
+		return fmt.Errorf("write the document: %w", err)
+	}
+	b.say("wrote %s", b.Document)
+	return nil
+}

@@ -1,0 +1,111 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// describeMachine says on what the figures were measured, one line for each thing.
+func describeMachine() ([]string, error) {
+	var uname unix.Utsname
+	var info unix.Sysinfo_t
+	if err := unix.Uname(&uname); err != nil {
+		return nil, fmt.Errorf("ask the kernel for its version: %w", err)
+	}
+	if err := unix.Sysinfo(&info); err != nil {
+		return nil, fmt.Errorf("ask the kernel for its memory: %w", err)
+	}
+	const one = 1 << 16 // of a load, as sysinfo(2) has it
+	lines := []string{
+		"Date: " + time.Now().UTC().Format("2006-01-02 15:04 UTC"),
+		fmt.Sprintf("Machine: %s, %d cores, %.0f GiB, Linux %s; load %.1f when it began", field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
+			float64(info.Totalram)*float64(info.Unit)/(1<<30), unix.ByteSliceToString(uname.Release[:]), float64(info.Loads[0])/one),
+	}
+	versions := []string{"anyvip built with " + runtime.Version()}
+	for _, p := range peers {
+		version, err := p.version()
+		if err != nil {
+			return nil, err
+		}
+		versions = append(versions, p.name+" "+version)
+	}
+	return append(lines, "Programs: "+strings.Join(versions, ", ")), nil
+}
+
+// field is a value of a file of lines "name : value".
+func field(file, name string) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return "unknown CPU"
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown CPU"
+}
+
+// peer is a program of others that is measured or measured with.
+type peer struct {
+	name, pkg string
+	argv      []string // prints the version
+}
+
+var peers = []peer{
+	{"BIRD", "bird2", []string{"bird", "--version"}},
+	{"ExaBGP", "exabgp", []string{"exabgp", "--version"}},
+	{"gobgpd", "gobgpd", []string{"gobgpd", "--version"}},
+	{"FRR", "frr", []string{"/usr/lib/frr/bgpd", "--version"}},
+	{"curl", "curl", []string{"curl", "--version"}}, // ExaBGP's health check runs it
+}
+
+// Missing says which programs are not on this machine that anyvip is compared with, and how to get them.
+func Missing() error {
+	var pkgs []string
+	for _, p := range peers {
+		if _, err := p.path(); err != nil {
+			pkgs = append(pkgs, p.pkg)
+		}
+	}
+	if len(pkgs) > 0 {
+		return fmt.Errorf("not on this machine: %[1]s; install with `apt-get install %[1]s`, or with `make peers`, which starts no service", strings.Join(pkgs, " "))
+	}
+	return nil
+}
+
+// path finds the program, also where /usr/sbin is not on the caller's PATH.
+func (p peer) path() (string, error) {
+	if path, err := exec.LookPath(p.argv[0]); err == nil {
+		return path, nil
+	}
+	return exec.LookPath(filepath.Join("/usr/sbin", p.argv[0]))
+}
+
+// version asks the program, which may say it on standard error, and among other words: it is the first one that
+// begins with a digit and has a dot.
+func (p peer) version() (string, error) {
+	path, err := p.path()
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(path, p.argv[1:]...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", p.name, err)
+	}
+	for word := range strings.FieldsSeq(string(out)) {
+		if word[0] >= '0' && word[0] <= '9' && strings.Contains(word, ".") {
+			return word, nil
+		}
+	}
+	return "", fmt.Errorf("%s does not say its version: %q", p.name, out)
+}

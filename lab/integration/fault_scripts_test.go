@@ -1,0 +1,156 @@
+package integration
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sleeper is in the command line of every process that a hanging script starts.
+const sleeper = "86399.77"
+
+// TestHangingScripts runs 200 scripts a second. Then 20 of them hang, with children
+// and grandchildren, until they are killed at their timeout: the others go on on
+// time, and nothing is left of any.
+//
+// It is not parallel with other tests, and goes before what else is on the machine:
+// what it measures is the time of starts.
+func TestHangingScripts(t *testing.T) {
+	const (
+		scripts  = 200
+		hanging  = 20
+		interval = time.Second
+		allowed  = 100 * time.Millisecond
+		settled  = 5 // starts
+		calm     = 5 * interval
+		storm    = 8 * interval
+	)
+	r := up(t, "faults.clab.yml", options{product: true, edits: map[string]func(string) string{"s1": func(text string) string {
+		var more strings.Builder
+		for i := range scripts {
+			line := fmt.Sprintf(": > /run/starts/%d-$$", i)
+			if i < hanging {
+				line = fmt.Sprintf("test -e /run/hang || exit 0; sleep %s & (sleep %s & sleep %s) & trap '' TERM; wait; wait", sleeper, sleeper, sleeper)
+			}
+			fmt.Fprintf(&more, "  - {name: script-%d, exec: {command: [/bin/sh, -c, %q]}, interval: %s, timeout: 800ms, scope: advisory}\n", i, line, interval)
+		}
+		return strings.Replace(text, "\nservices:", more.String()+"\nservices:", 1)
+	}}})
+	at := r.watchTors()
+	// Where the kernel lets us: it needs CAP_SYS_NICE.
+	r.sh("s1", fmt.Sprintf("mkdir /run/starts; ls /proc/%d/task | xargs renice -n -20 -p || true", r.pid("s1")))
+	starts := func(from, to time.Time) map[int][]time.Time {
+		all := r.scriptStarts("s1", from, to)
+		for i := hanging; i < scripts; i++ {
+			if want := int(to.Sub(from)/interval) - 1; len(all[i]) < want {
+				t.Errorf("script %d was started %d times in %s, want %d", i, len(all[i]), to.Sub(from), want)
+			}
+		}
+		return all
+	}
+	// The first probes of a check come faster.
+	eventually(t, patience, func() error {
+		all := r.scriptStarts("s1", time.Time{}, time.Now())
+		for i := hanging; i < scripts; i++ {
+			if len(all[i]) < settled {
+				return fmt.Errorf("script %d was started %d times", i, len(all[i]))
+			}
+		}
+		return nil
+	})
+	begin := time.Now()
+	<-time.After(calm)
+	hung := time.Now()
+	r.sh("s1", "touch /run/hang")
+	most := 0
+	eventually(t, 2*storm, func() error {
+		most = max(most, len(r.sleepers("s1")))
+		if time.Since(hung) < storm {
+			return fmt.Errorf("%s of %s are over", ms(time.Since(hung)), ms(storm))
+		}
+		return nil
+	})
+	end := time.Now()
+
+	before, after := lateness(starts(begin, hung), interval), lateness(starts(hung, end), interval)
+	t.Logf("before, of %s", before)
+	t.Logf("with %d that hang, of %s; at most %d processes of theirs at a time", hanging, after, most)
+	if after.most > before.most+allowed {
+		t.Errorf("hanging scripts made others late by %s", ms(after.most-before.most))
+	}
+	if most == 0 || most > hanging*4 {
+		t.Errorf("at most %d processes of hanging scripts lived at a time, want 1 to %d", most, hanging*4)
+	}
+	for _, name := range tors {
+		at[name].untouched(begin, "while scripts hung")
+	}
+	t.Logf("the agent: %s", r.usage("s1"))
+
+	r.signal("s1", syscall.SIGTERM)
+	if state, err := r.Daemon("s1").Wait(t.Context()); err != nil || state.Ended != "anyvip: exit status 0" {
+		t.Errorf("the end: %+v, %v", state, err)
+	}
+	if left := r.sleepers("s1"); len(left) > 0 {
+		t.Errorf("after the end of the agent %d processes are left: %q", len(left), left)
+	}
+	if left := r.sh("s1", "ps -eo stat=,args= | grep '^Z' || true"); left != "" {
+		t.Errorf("after the end of the agent there are zombies: %s", left)
+	}
+}
+
+// sleepers are the processes of hanging scripts.
+func (r *rig) sleepers(node string) []string {
+	r.t.Helper()
+	return strings.Fields(r.sh(node, "grep -lsz '^"+sleeper+"$' /proc/[0-9]*/cmdline || true"))
+}
+
+// scriptStarts says when the scripts started, by number: each start made a file.
+func (r *rig) scriptStarts(node string, from, to time.Time) map[int][]time.Time {
+	r.t.Helper()
+	starts := map[int][]time.Time{}
+	for line := range strings.Lines(r.sh(node, `find /run/starts -type f -printf '%f %T@\n' | sort -k 2`)) {
+		name, stamp, _ := strings.Cut(line, " ")
+		name, _, _ = strings.Cut(name, "-")
+		i, err := strconv.Atoi(name)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if at := epoch(r.t, stamp); !at.Before(from) && !at.After(to) {
+			starts[i] = append(starts[i], at)
+		}
+	}
+	return starts
+}
+
+// late is how late starts were.
+type late struct {
+	n                 int
+	median, p99, most time.Duration
+}
+
+// String is for a test's log.
+func (l late) String() string {
+	return fmt.Sprintf("%d starts: late by %s (median), %s (p99), %s (most)", l.n, ms(l.median), ms(l.p99), ms(l.most))
+}
+
+// lateness compares each start of a script with the one of that script that was least
+// late for its grid.
+func lateness(scripts map[int][]time.Time, interval time.Duration) late {
+	var all []time.Duration
+	for _, starts := range scripts {
+		var one []time.Duration
+		for _, at := range starts {
+			one = append(one, at.Sub(starts[0])-at.Sub(starts[0]).Round(interval))
+		}
+		for _, d := range one {
+			all = append(all, d-slices.Min(one))
+		}
+	}
+	slices.Sort(all)
+	n := len(all)
+	return late{n: n, median: all[n/2], p99: all[n*99/100], most: all[n-1]}
+}
