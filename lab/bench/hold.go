@@ -57,17 +57,19 @@ func echo(ctx context.Context, args []string) error {
 
 const echoPort = ":7"
 
-// hold opens connections, keeps them, and after a line on standard input says which of them still work.
+// hold opens connections, keeps them, and after a line on standard input says which of them still work. Each has a
+// port of its own that no connection had before: a server may still hold one that was moved away from it.
 func hold(_ context.Context, args []string) error {
 	flags := flag.NewFlagSet("hold", flag.ContinueOnError)
 	target := flags.String("target", "", "`ADDRESS` of the servers")
 	count := flags.Int("count", 1, "number of connections")
+	port := flags.Int("port", 20_000, "first local `PORT`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	var conns []held
-	for range *count {
-		c, err := openHeld(*target + echoPort)
+	for i := range *count {
+		c, err := openHeld(*target+echoPort, *port+i)
 		if err != nil {
 			return err
 		}
@@ -91,12 +93,13 @@ type held struct {
 }
 
 // openHeld connects. The servers may have been started just now: a refusal is waited out.
-func openHeld(address string) (h held, err error) {
+func openHeld(address string, port int) (h held, err error) {
 	deadline := time.Now().Add(5 * time.Second)
-	conn, err := net.DialTimeout("tcp", address, time.Until(deadline))
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}, Deadline: deadline}
+	conn, err := dialer.Dial("tcp", address)
 	for errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
-		conn, err = net.DialTimeout("tcp", address, time.Until(deadline))
+		conn, err = dialer.Dial("tcp", address)
 	}
 	if err != nil {
 		return h, err

@@ -109,6 +109,7 @@ func (b *bench) keep(ctx context.Context, sp spreading) (leaves, returns broken,
 	}
 	defer s.down(&err)
 	all := servers(keptServers)
+	port := 20_000
 	for range b.Size.changes {
 		for _, step := range []struct {
 			before, after []server
@@ -117,18 +118,19 @@ func (b *bench) keep(ctx context.Context, sp spreading) (leaves, returns broken,
 			if _, err = output(ctx, s.lab, "tor", sp.begin(step.before)); err != nil {
 				return leaves, returns, err
 			}
-			if err = b.change(ctx, s, sp.change(step.after), step.count); err != nil {
+			if err = b.change(ctx, s, sp.change(step.after), port, step.count); err != nil {
 				return leaves, returns, err
 			}
+			port += b.Size.flows
 		}
 	}
 	return leaves, returns, nil
 }
 
-// change opens connections, changes the ToR with a line of shell, and counts what is left.
-func (b *bench) change(ctx context.Context, s *site, line string, total *broken) error {
+// change opens connections from port on, changes the ToR with a line of shell, and counts what is left.
+func (b *bench) change(ctx context.Context, s *site, line string, port int, total *broken) error {
 	ask, asked := io.Pipe()
-	client := s.lab.Command(ctx, "client", "anyvip-lab", "bench", "hold", "--target", keptVIP, "--count", strconv.Itoa(b.Size.flows))
+	client := s.lab.Command(ctx, "client", "anyvip-lab", "bench", "hold", "--target", keptVIP, "--count", strconv.Itoa(b.Size.flows), "--port", strconv.Itoa(port))
 	client.Stdin = ask
 	f, err := feed.Follow(client, &client.Stdout, decodeTally)
 	if err != nil {

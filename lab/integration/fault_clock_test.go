@@ -36,7 +36,7 @@ func TestClockThatJumps(t *testing.T) {
 		next := jumps[(i+1)%len(jumps)]
 		jumped := time.Now()
 		r.stepClock("s1", by)
-		eventually(t, patience, func() error { return r.sees(by) })
+		eventually(t, patience, func() error { return r.sees("beat", by) })
 		t.Logf("the agent sees a clock that is off by %s", by)
 		for _, name := range tors {
 			at[name].message(jumped.Add(4*time.Second), "eth1", "a KEEPALIVE", isKeepalive)
@@ -78,7 +78,7 @@ func TestClockThatJumps(t *testing.T) {
 		answered bool
 	}{{0, true}, {time.Hour, true}, {-time.Hour, false}} {
 		r.stepClock("s1", test.off)
-		eventually(t, patience, func() error { return r.sees(test.off) })
+		eventually(t, patience, func() error { return r.sees("beat", test.off) })
 		asked := time.Now()
 		r.sh("tor-a", "vtysh -c 'clear bgp ipv4 unicast 10.1.1.2 soft in'")
 		at["tor-a"].message(asked.Add(4*time.Second), "eth1", "a KEEPALIVE", isKeepalive)
@@ -90,9 +90,9 @@ func TestClockThatJumps(t *testing.T) {
 }
 
 // sees says whether the agent of s1 has a wall clock that is off by that much: it
-// stamps each probe.
-func (r *rig) sees(off time.Duration) error {
-	const name = `anyvip_check_last_probe_timestamp_seconds{check="beat"} `
+// stamps each probe of a check.
+func (r *rig) sees(check string, off time.Duration) error {
+	name := fmt.Sprintf("anyvip_check_last_probe_timestamp_seconds{check=%q} ", check)
 	for line := range strings.Lines(r.http("s1", "/metrics")) {
 		if text, ok := strings.CutPrefix(line, name); ok {
 			stamp, err := strconv.ParseFloat(strings.TrimSpace(text), 64)

@@ -18,7 +18,9 @@ const sleeper = "86399.77"
 // time, and nothing is left of any.
 //
 // It is not parallel with other tests, and goes before what else is on the machine:
-// what it measures is the time of starts.
+// what it measures is the time of starts. What makes scripts late every time must not
+// be the agent; what makes them late once may be the machine. So one of a few windows
+// of time must be without.
 func TestHangingScripts(t *testing.T) {
 	const (
 		scripts  = 200
@@ -26,8 +28,8 @@ func TestHangingScripts(t *testing.T) {
 		interval = time.Second
 		allowed  = 100 * time.Millisecond
 		settled  = 5 // starts
-		calm     = 5 * interval
-		storm    = 8 * interval
+		window   = 5 * interval
+		windows  = 4
 	)
 	r := up(t, "faults.clab.yml", options{product: true, edits: map[string]func(string) string{"s1": func(text string) string {
 		var more strings.Builder
@@ -63,25 +65,30 @@ func TestHangingScripts(t *testing.T) {
 		return nil
 	})
 	begin := time.Now()
-	<-time.After(calm)
-	hung := time.Now()
+	<-time.After(window)
+	t.Logf("before, of %s", lateness(starts(begin, time.Now()), interval))
 	r.sh("s1", "touch /run/hang")
 	most := 0
-	eventually(t, 2*storm, func() error {
-		most = max(most, len(r.sleepers("s1")))
-		if time.Since(hung) < storm {
-			return fmt.Errorf("%s of %s are over", ms(time.Since(hung)), ms(storm))
+	for n := 1; ; n++ {
+		from := time.Now()
+		eventually(t, 2*window, func() error {
+			most = max(most, len(r.sleepers("s1")))
+			if time.Since(from) < window {
+				return fmt.Errorf("%s of %s are over", ms(time.Since(from)), ms(window))
+			}
+			return nil
+		})
+		late := lateness(starts(from, time.Now()), interval)
+		t.Logf("with %d that hang, of %s; at most %d processes of theirs at a time", hanging, late, most)
+		if late.most <= allowed {
+			break
 		}
-		return nil
-	})
-	end := time.Now()
-
-	before, after := lateness(starts(begin, hung), interval), lateness(starts(hung, end), interval)
-	t.Logf("before, of %s", before)
-	t.Logf("with %d that hang, of %s; at most %d processes of theirs at a time", hanging, after, most)
-	if after.most > before.most+allowed {
-		t.Errorf("hanging scripts made others late by %s", ms(after.most-before.most))
+		if n == windows {
+			t.Errorf("in none of %d times %s were all starts within %s", windows, window, allowed)
+			break
+		}
 	}
+
 	if most == 0 || most > hanging*4 {
 		t.Errorf("at most %d processes of hanging scripts lived at a time, want 1 to %d", most, hanging*4)
 	}
