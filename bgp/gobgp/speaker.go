@@ -76,10 +76,21 @@ func (s *Speaker) Run(ctx context.Context, notify func(bgp.Event)) error {
 		case <-s.signals.ready:
 			for _, sig := range s.signals.take() {
 				s.takeSignal(ctx, sig)
+				s.serve()
 			}
 		case <-timer.C:
 		}
 		timer.Reset(s.tick(time.Now()))
+	}
+}
+
+// serve does what a caller waits for, if one does: many signals of peers that
+// misbehave must not keep the routes of the others waiting.
+func (s *Speaker) serve() {
+	select {
+	case f := <-s.requests:
+		f()
+	default:
 	}
 }
 
