@@ -26,34 +26,35 @@ type Options struct {
 
 // Size is how much is measured.
 type Size struct {
-	tors     []router      // against which one VIP comes and goes
-	rounds   int           // of that
-	many     []int         // numbers of VIPs that come and go at once
-	manyTors []router      // against which
-	batches  int           // rounds of those
-	patience time.Duration // rounds end after this time, but not before the third
-	commands int           // up to how many VIPs a speaker is measured whose every VIP is a command
-	memory   []int         // numbers of VIPs whose memory is read
-	steady   time.Duration // before memory or CPU is read
-	checks   []int         // numbers of checks at 1 s
-	window   time.Duration // over which CPU is counted
-	stops    int           // requests under way while the speaker stops politely, again and again
-	deaths   int           // requests while other things happen; 0: they do not
-	losers   int           // how many of the speakers lose connections, anyvip first
-	flows    int           // established connections
-	changes  int           // how often a server leaves and returns
+	tors      []router      // against which one VIP comes and goes
+	rounds    int           // of that
+	many      []int         // numbers of VIPs that come and go at once
+	manyTors  []router      // against which
+	batches   int           // rounds of those
+	patience  time.Duration // rounds end after this time, but not before the third
+	commands  int           // up to how many VIPs a speaker is measured whose every VIP is a command
+	memory    []int         // numbers of VIPs whose memory is read
+	steady    time.Duration // before memory or CPU is read
+	checks    []int         // numbers of checks at 1 s
+	processes int           // up to how many a speaker is measured whose every check is a process
+	window    time.Duration // over which CPU is counted
+	stops     int           // requests under way while the speaker stops politely, again and again
+	deaths    int           // requests while other things happen; 0: they do not
+	losers    int           // how many of the speakers lose connections, anyvip first
+	flows     int           // established connections
+	changes   int           // how often a server leaves and returns
 }
 
 // The sizes: for the document, for a look, for a test of the program itself.
 var (
 	Full = Size{tors: tors, rounds: 200, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 45 * time.Second, commands: 1_000,
-		memory: []int{1, 1_000, 10_000}, steady: 5 * time.Second, checks: []int{1, 100, 1_000}, window: 30 * time.Second,
+		memory: []int{1, 1_000, 10_000}, steady: 5 * time.Second, checks: []int{1, 100, 1_000}, processes: 100, window: 30 * time.Second,
 		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 10}
-	Quick = Size{tors: tors, rounds: 15, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
-		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, window: 10 * time.Second,
+	Quick = Size{tors: tors, rounds: 10, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
+		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, processes: 1, window: 8 * time.Second,
 		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 1}
 	Smoke = Size{tors: []router{torBIRD}, rounds: 1, many: []int{10}, manyTors: []router{torBIRD}, batches: 1, commands: 1,
-		memory: []int{1}, checks: []int{1}, window: time.Second,
+		memory: []int{1}, checks: []int{1}, processes: 1, window: time.Second,
 		stops: 1, losers: 1, flows: 30, changes: 1}
 )
 

@@ -3,11 +3,9 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 )
-
-// checksAsProcesses is up to how many checks a speaker is measured whose every check is a process.
-const checksAsProcesses = 100
 
 // checks measures what health checks cost while nothing happens.
 func (b *bench) checks(ctx context.Context) ([]table, error) {
@@ -15,14 +13,16 @@ func (b *bench) checks(ctx context.Context) ([]table, error) {
 		title: "Idle, with health checks every second",
 		method: fmt.Sprintf("Each check has a service with one VIP, and asks a web server on the same host over a new connection, every second; all is announced and nothing changes. CPU is user and system "+
 			"time of the speaker and its children over %s, in percent of one core; memory is their RSS, for many processes counting what they share for each. anyvip: http checks. ExaBGP: its own health check, "+
-			"a process for each check, with `curl`. BIRD and gobgpd have no checks.", b.Size.window),
+			"a process for each check, with `curl`. BIRD and gobgpd have no checks. Bare requests: as many requests a second, evenly "+
+			"spread, by a program that does nothing else, with plain system calls on one thread: about the price of the questions themselves on this machine, most of it the kernel's for a connection.", b.Size.window),
 		columns: []string{"Checks", "Server", "CPU %", "of best peer", "memory MiB", "of best peer", "processes"},
 	}
 	var errs failures
 	for _, n := range b.Size.checks {
 		got := make([]idle, len(checking))
 		for i, sp := range checking {
-			if i > 0 && n > checksAsProcesses {
+			if i > 0 && n > b.Size.processes {
+				t.method += fmt.Sprintf(" %s with %s checks was left out: as many processes.", sp.name, count(n))
 				continue
 			}
 			err := b.twice(ctx, fmt.Sprintf("checks: %s, %s checks, %s", sp.name, count(n), b.Size.window), func() (err error) {
@@ -46,6 +46,13 @@ func (b *bench) checks(ctx context.Context) ([]table, error) {
 				t.method += fmt.Sprintf(" %s with %s checks did not get them all announced within %s: it does not keep up on this machine.", checking[i].name, count(n), soon)
 			}
 			t.add(count(n), checking[i].name, digits(g.cpu), times(g.cpu, cpu...), mebibytes(g.resident), times(float64(g.resident), resident...), count(g.processes))
+		}
+		floor, err := b.floor(ctx, n)
+		if errs.stop(ctx, err) {
+			return nil, err
+		}
+		if err == nil {
+			t.add(count(n), "bare requests", digits(floor.cpu), times(floor.cpu, cpu...), mebibytes(floor.resident), times(float64(floor.resident), resident...), count(floor.processes))
 		}
 		if ours := got[0]; n == 100 && ours.processes > 0 {
 			b.aim("idle with 100 checks, CPU", ours.cpu, 1, " % of a core")
@@ -71,7 +78,28 @@ func (b *bench) idle(ctx context.Context, p plan) (i idle, err error) {
 	if _, err = s.settle(ctx, inFIB, true, time.Time{}, soon); ctx.Err() != nil {
 		return i, err
 	}
-	i.late = err != nil
+	late := err != nil
+	i, err = b.idleNow(ctx, s)
+	i.late = late
+	return i, err
+}
+
+// floor measures what the questions alone cost.
+func (b *bench) floor(ctx context.Context, n int) (i idle, err error) {
+	err = b.twice(ctx, fmt.Sprintf("checks: bare requests, %s a second, %s", count(n), b.Size.window), func() (err error) {
+		s, err := b.upBare(ctx, plan{}, words("anyvip-lab bench ask --rate "+strconv.Itoa(n)))
+		if err != nil {
+			return err
+		}
+		defer s.down(&err)
+		i, err = b.idleNow(ctx, s)
+		return err
+	})
+	return i, err
+}
+
+// idleNow waits until all is quiet and measures the daemon of s1.
+func (b *bench) idleNow(ctx context.Context, s *site) (i idle, err error) {
 	if err = wait(ctx, b.Size.steady); err != nil {
 		return i, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 const documentHead = `# Benchmarks
@@ -20,7 +21,8 @@ const microHead = `## Parts of the daemon: ` + "`go test -bench`" + `
 - ` + "`ApplyUnchanged`" + `: the check runner is handed the same 1,000 checks again.
 - ` + "`ApplyToWire`" + `: from the engine's Apply of one changed route to the moment in which a plain TCP peer has read the UPDATE, with 0 or
   1,000 other routes announced. GoBGP is in between.
-- ` + "`ManyRoutes`" + `: the same for all of 1,000 and 10,000 routes, announced and withdrawn as one batch; heap of the process afterwards.
+- ` + "`ManyRoutes`" + `: the same for all of 1,000 and 10,000 routes, announced and withdrawn at once; heap of the process afterwards.
+- ` + "`PeersTable`" + `: a peer sends its whole table, with 500 routes or 1 in an UPDATE, until GoBGP has it, and what that takes.
 
 `
 
@@ -35,7 +37,7 @@ func (b *bench) write(machine []string) error {
 		fmt.Fprintf(&d, "\n## Targets\n\n%s", targetTable(b.targets).markdown())
 	}
 	for _, t := range b.tables {
-		fmt.Fprintf(&d, "\n## %s\n\n%s\n\n%s", t.title, t.method, t.markdown())
+		fmt.Fprintf(&d, "\n## %s\n\n%s\n\n%s", t.title, wrap(t.method, 150), t.markdown())
 	}
 	if b.Micro != "" {
 		fmt.Fprintf(&d, "\n%s", microHead)
@@ -50,4 +52,25 @@ func (b *bench) write(machine []string) error {
 	}
 	b.say("wrote %s", b.Document)
 	return nil
+}
+
+// wrap breaks a text into lines of at most so many characters.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case column == 0:
+		case column+1+n > width:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String()
 }

@@ -26,11 +26,10 @@ const (
 
 // reading is one line of the gauge: the last of all VIPs has come, or has gone.
 type reading struct {
-	Time    time.Time `json:"time"`
-	Where   string    `json:"where"`
-	Up      bool      `json:"up"`                // all are there; else none is
-	Updates int       `json:"updates,omitempty"` // BGP UPDATEs since the reading before
-	Detail  string    `json:"detail,omitempty"`
+	Time   time.Time `json:"time"`
+	Where  string    `json:"where"`
+	Up     bool      `json:"up"` // all are there; else none is
+	Detail string    `json:"detail,omitempty"`
 }
 
 // gauge is package watch with the counting done at the source: 10,000 routes make two lines instead of 10,000, and
@@ -67,7 +66,6 @@ type counter struct {
 	within    netip.Prefix
 	emit      func(reading)
 	wire, fib presence
-	updates   int
 }
 
 func (c *counter) take(e watch.Event) {
@@ -84,7 +82,7 @@ func (c *counter) take(e watch.Event) {
 	}
 }
 
-// message counts what the server's UPDATEs say, and notes the end of the session that carried any.
+// message notes what the server's UPDATEs say, and notes the end of the session that carried any.
 func (c *counter) message(m *watch.Message, at time.Time) {
 	ends := m.Type == watch.Notification || m.Type == watch.FIN || m.Type == watch.RST
 	if ends && len(c.wire.here) > 0 {
@@ -93,9 +91,6 @@ func (c *counter) message(m *watch.Message, at time.Time) {
 	}
 	if m.Src.Addr() != c.server {
 		return
-	}
-	if len(m.Announced)+len(m.Withdrawn) > 0 {
-		c.updates++
 	}
 	for _, n := range m.Announced {
 		c.set(&c.wire, n.Prefix, true)
@@ -114,15 +109,9 @@ func (c *counter) set(p *presence, prefix netip.Prefix, here bool) {
 
 // tell reports when all have come or gone, once for each.
 func (c *counter) tell(p *presence, where string, at time.Time) {
-	up, turned := p.turned()
-	if !turned {
-		return
+	if up, turned := p.turned(); turned {
+		c.emit(reading{Time: at, Where: where, Up: up})
 	}
-	r := reading{Time: at, Where: where, Up: up}
-	if where == onWire {
-		r.Updates, c.updates = c.updates, 0
-	}
-	c.emit(r)
 }
 
 // presence is which of n addresses are there.

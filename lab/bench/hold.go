@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,11 +27,13 @@ type tally struct {
 
 func decodeTally(r io.Reader) iter.Seq2[tally, error] { return feed.Decode[tally](r, "hold") }
 
-// echo is a server that tells its name to each client and then sends back what it is sent.
+// echo is a server that tells its host's name to each client and then sends back what it is sent.
 func echo(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("echo", flag.ContinueOnError)
-	name := flags.String("name", "", "`NAME` to tell")
-	if err := flags.Parse(args); err != nil {
+	if len(args) > 0 {
+		return fmt.Errorf("echo takes no arguments, not %q", args)
+	}
+	name, err := os.Hostname()
+	if err != nil {
 		return err
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", echoPort)
@@ -47,7 +50,7 @@ func echo(ctx context.Context, args []string) error {
 			return err
 		}
 		go func() {
-			if _, err := io.WriteString(conn, *name+"\n"); err == nil {
+			if _, err := io.WriteString(conn, name+"\n"); err == nil {
 				_, _ = io.Copy(conn, conn)
 			}
 			_ = conn.Close()
@@ -113,15 +116,22 @@ func openHeld(address string, port int) (h held, err error) {
 	return held{Conn: conn, server: strings.TrimSpace(name)}, nil
 }
 
-// alive are the connections over which an answer still comes.
+// alive are the connections over which an answer comes within a second.
 func alive(conns []held) (left []held) {
 	deadline := time.Now().Add(time.Second)
-	for _, c := range conns {
-		_ = c.SetDeadline(deadline)
-		_, _ = c.Write([]byte{'x'})
+	answered := make([]bool, len(conns))
+	var asking sync.WaitGroup
+	for i, c := range conns {
+		asking.Go(func() {
+			_ = c.SetDeadline(deadline)
+			_, werr := c.Write([]byte{'x'})
+			_, rerr := io.ReadFull(c, make([]byte, 1))
+			answered[i] = werr == nil && rerr == nil
+		})
 	}
-	for _, c := range conns {
-		if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+	asking.Wait()
+	for i, c := range conns {
+		if answered[i] {
 			left = append(left, c)
 		}
 	}

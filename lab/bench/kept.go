@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
 	"strconv"
 	"strings"
 
-	"github.com/anyvip/anyvip/lab"
 	"github.com/anyvip/anyvip/lab/feed"
 )
 
@@ -103,7 +101,7 @@ func (b broken) share() string {
 }
 
 func (b *bench) keep(ctx context.Context, sp spreading) (leaves, returns broken, err error) {
-	s, err := b.upBare(ctx, keptServers)
+	s, err := b.upBare(ctx, plan{vips: 1, servers: keptServers, client: true}, words("anyvip-lab bench echo"))
 	if err != nil {
 		return leaves, returns, err
 	}
@@ -160,29 +158,4 @@ func (b *bench) change(ctx context.Context, s *site, line string, port int, tota
 		total.broken += before.Servers[sv.name()] - after.Servers[sv.name()]
 	}
 	return nil
-}
-
-// upBare brings servers without a speaker up, with a service that keeps its connections, behind a ToR without a
-// router.
-func (b *bench) upBare(ctx context.Context, n int) (s *site, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	s = &site{cancel: cancel, plan: plan{servers: n, vips: 1, client: true,
-		speaker: speaker{
-			name:  "no speaker",
-			files: func(string, server, []netip.Prefix) error { return nil },
-			node: func(n *lab.Node, _ string) {
-				n.Image = "debian"
-				n.Exec = append(n.Exec, []string{"sh", "-c", "anyvip-lab bench echo --name " + n.Name + " &"})
-			},
-		},
-		tor: router{
-			name:   "the kernel",
-			config: func([]server) string { return "" },
-			node:   func(n *lab.Node, _ string) { n.Image = "debian" },
-		},
-	}}
-	if err = s.start(ctx, b.Binaries); err != nil {
-		s.down(&err)
-	}
-	return s, err
 }

@@ -16,18 +16,17 @@ import (
 // describeMachine says on what the figures were measured, one line for each thing.
 func describeMachine() ([]string, error) {
 	var uname unix.Utsname
-	var info unix.Sysinfo_t
 	if err := unix.Uname(&uname); err != nil {
 		return nil, fmt.Errorf("ask the kernel for its version: %w", err)
 	}
+	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return nil, fmt.Errorf("ask the kernel for its memory: %w", err)
 	}
-	const one = 1 << 16 // of a load, as sysinfo(2) has it
 	lines := []string{
 		"Date: " + time.Now().UTC().Format("2006-01-02 15:04 UTC"),
-		fmt.Sprintf("Machine: %s, %d cores, %.0f GiB, Linux %s; load %.1f when it began", field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
-			float64(info.Totalram)*float64(info.Unit)/(1<<30), unix.ByteSliceToString(uname.Release[:]), float64(info.Loads[0])/one),
+		fmt.Sprintf("Machine: %s, %d cores, %.0f GiB, Linux %s; load %.1f before the run", field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
+			float64(info.Totalram)*float64(info.Unit)/(1<<30), unix.ByteSliceToString(uname.Release[:]), float64(info.Loads[0])/(1<<16)), // fixed point, see sysinfo(2)
 	}
 	versions := []string{"anyvip built with " + runtime.Version()}
 	for _, p := range peers {

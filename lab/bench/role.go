@@ -11,6 +11,7 @@ import (
 var roles = map[string]func(ctx context.Context, args []string) error{
 	"gauge":   gauge,
 	"service": switchService,
+	"ask":     ask,
 	"echo":    echo,
 	"hold":    hold,
 }

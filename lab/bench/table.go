@@ -107,7 +107,7 @@ func times(a float64, peers ...float64) string {
 }
 
 // mebibytes writes a number of bytes.
-func mebibytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/(1<<20)) }
+func mebibytes(n int64) string { return digits(float64(n) / (1 << 20)) }
 
 // count writes a number with commas, as 10,000.
 func count(n int) string {

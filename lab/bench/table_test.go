@@ -21,3 +21,18 @@ func TestATableIsAlignedAndColumnsOfFiguresToTheRight(t *testing.T) {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
+
+func TestWrapBreaksBetweenWordsOnly(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{"", ""},
+		{"one two three", "one two\nthree"},
+		{"exactly", "exactly"},
+		{"averylongword b", "averylongword\nb"},
+		{"fünf üü x", "fünf üü\nx"},
+	}
+	for _, test := range tests {
+		if got := wrap(test.text, 7); got != test.want {
+			t.Errorf("%q: %q, want %q", test.text, got, test.want)
+		}
+	}
+}
