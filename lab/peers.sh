@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need from Debian, without starting any service: the
-# real routers they talk to, ip, sysctl, kill and pgrep, and the C compiler of the race detector; and
+# real routers they talk to, ip, sysctl, kill and pgrep, nft, and the C compiler of the race detector; and
 # what the benchmarks compare with. Does nothing when all is there; says what to do when it may not.
 set -eu
 missing=
@@ -8,6 +8,7 @@ missing=
 [ -x /usr/sbin/bird ] || missing="$missing bird2"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v sysctl >/dev/null || missing="$missing procps"
+[ -x /usr/sbin/nft ] || missing="$missing nftables"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 command -v exabgp >/dev/null || [ -x /usr/sbin/exabgp ] || missing="$missing exabgp"
 command -v gobgpd >/dev/null || missing="$missing gobgpd"
