@@ -25,14 +25,9 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 	}
 	if len(remove) > 0 {
 		defer func() { s.withdrew = time.Now() }()
-		paths := make([]*apiutil.Path, len(remove))
-		for i, p := range remove {
-			path, err := newPath(vip.Announcement{Prefix: p})
-			if err != nil {
-				return err
-			}
-			path.Withdrawal = true
-			paths[i] = path
+		paths, err := withdrawals(remove)
+		if err != nil {
+			return err
 		}
 		if err := s.server.DeletePath(apiutil.DeletePathRequest{Paths: paths}); err != nil {
 			return fmt.Errorf("withdraw %d prefixes: %w", len(remove), err)
@@ -43,13 +38,9 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 	}
 	if len(add) > 0 {
 		defer func() { s.announcedAt = time.Now() }()
-		paths := make([]*apiutil.Path, len(add))
-		for i, a := range add {
-			path, err := newPath(a)
-			if err != nil {
-				return err
-			}
-			paths[i] = path
+		paths, err := newPaths(add)
+		if err != nil {
+			return err
 		}
 		if _, err := s.server.AddPath(apiutil.AddPathRequest{Paths: paths}); err != nil {
 			return fmt.Errorf("announce %d prefixes: %w", len(add), err)
@@ -61,47 +52,89 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 	return nil
 }
 
-// newPath is a path for GoBGP's table. The unspecified next hop becomes each
-// session's own address.
-func newPath(a vip.Announcement) (*apiutil.Path, error) {
-	nlri, err := packet.NewIPAddrPrefix(a.Prefix)
-	if err != nil {
-		return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
+// newPaths are paths for GoBGP's table. A run of announcements that differ in
+// nothing but the prefix shares its attributes, as the routes of an UPDATE that
+// GoBGP receives do: what it changes on the way out, it copies.
+func newPaths(list []vip.Announcement) ([]*apiutil.Path, error) {
+	paths := make([]*apiutil.Path, len(list))
+	var attrs []packet.PathAttributeInterface
+	for i, a := range list {
+		nlri, err := packet.NewIPAddrPrefix(a.Prefix)
+		if err != nil {
+			return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
+		}
+		if i == 0 || !sameAttributes(list[i-1], a) {
+			if attrs, err = attributes(a, nlri); err != nil {
+				return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
+			}
+		}
+		paths[i] = &apiutil.Path{Family: family(a.Prefix), Nlri: nlri, Attrs: attrs}
 	}
-	path := &apiutil.Path{Family: family(a.Prefix), Nlri: nlri, Attrs: []packet.PathAttributeInterface{
+	return paths, nil
+}
+
+// withdrawals are paths that take others out of GoBGP's table.
+func withdrawals(prefixes []netip.Prefix) ([]*apiutil.Path, error) {
+	list := make([]vip.Announcement, len(prefixes))
+	for i, p := range prefixes {
+		list[i].Prefix = p
+	}
+	paths, err := newPaths(list)
+	for _, p := range paths {
+		p.Withdrawal = true
+	}
+	return paths, err
+}
+
+// sameAttributes says whether two announcements are alike but for the prefix,
+// and their prefixes of one family.
+func sameAttributes(a, b vip.Announcement) bool {
+	if family(a.Prefix) != family(b.Prefix) {
+		return false
+	}
+	a.Prefix = b.Prefix
+	return a.Equal(b)
+}
+
+// attributes are the path attributes of an announcement. The unspecified next
+// hop becomes each session's own address; with IPv6 it stands beside a prefix,
+// for which GoBGP puts in each path's own.
+func attributes(a vip.Announcement, nlri packet.NLRI) ([]packet.PathAttributeInterface, error) {
+	attrs := []packet.PathAttributeInterface{
 		packet.NewPathAttributeOrigin(packet.BGP_ORIGIN_ATTR_TYPE_IGP),
 		packet.NewPathAttributeMultiExitDisc(a.MED),
 		packet.NewPathAttributeLocalPref(a.LocalPref),
-	}}
+	}
 	var nextHop packet.PathAttributeInterface
+	var err error
 	if a.Prefix.Addr().Is4() {
 		nextHop, err = packet.NewPathAttributeNextHop(netip.IPv4Unspecified())
 	} else {
 		nextHop, err = packet.NewPathAttributeMpReachNLRI(packet.RF_IPv6_UC, []packet.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
+		return nil, err
 	}
-	path.Attrs = append(path.Attrs, nextHop)
+	attrs = append(attrs, nextHop)
 	if len(a.Communities) > 0 {
 		values := make([]uint32, len(a.Communities))
 		for i, c := range a.Communities {
 			values[i] = uint32(c)
 		}
-		path.Attrs = append(path.Attrs, packet.NewPathAttributeCommunities(values))
+		attrs = append(attrs, packet.NewPathAttributeCommunities(values))
 	}
 	if len(a.LargeCommunities) > 0 {
 		values := make([]*packet.LargeCommunity, len(a.LargeCommunities))
 		for i, c := range a.LargeCommunities {
 			values[i] = packet.NewLargeCommunity(c.Global, c.Local1, c.Local2)
 		}
-		path.Attrs = append(path.Attrs, packet.NewPathAttributeLargeCommunities(values))
+		attrs = append(attrs, packet.NewPathAttributeLargeCommunities(values))
 	}
 	if a.Prepend > 0 {
 		marker := packet.NewTwoOctetAsSpecificExtended(packet.EC_SUBTYPE_ROUTE_TARGET, markerAS, uint32(a.Prepend), true)
-		path.Attrs = append(path.Attrs, packet.NewPathAttributeExtendedCommunities([]packet.ExtendedCommunityInterface{marker}))
+		attrs = append(attrs, packet.NewPathAttributeExtendedCommunities([]packet.ExtendedCommunityInterface{marker}))
 	}
-	return path, nil
+	return attrs, nil
 }
 
 func family(p netip.Prefix) packet.Family {
