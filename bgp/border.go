@@ -83,9 +83,10 @@ func (s Sessions) Equal(t Sessions) bool {
 // What the speaker has to say in between goes through Engine.Notify.
 type Speaker interface {
 	// Sessions replaces the whole set of sessions, and says in which generation of
-	// the speaker's tables it did. A session whose parameters did not change is
-	// left alone; NextHop6, AllowedPrefixes and ImportDefault tear no session down. The first call
-	// starts the speaker; one that must start it anew (ASN, router ID, listen port)
+	// the speaker's tables it did, or, with an error, which one there is now (0: it
+	// cannot say). A session whose parameters did not change is left alone; NextHop6,
+	// AllowedPrefixes and ImportDefault tear no session down. The first call starts
+	// the speaker; one that must start it anew (ASN, router ID, listen port)
 	// begins a new generation.
 	Sessions(ctx context.Context, s Sessions) (generation uint64, err error)
 	// Set announces add to every peer that can carry it and withdraws remove from

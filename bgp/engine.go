@@ -90,8 +90,9 @@ func (e *Engine) ring() {
 	}
 }
 
-// LastPass is when the engine last compared wanted and acknowledged; zero
-// before Run. It reads an atomic: a deadman may call it.
+// LastPass is when the engine last compared wanted and acknowledged, or had an
+// answer from the speaker; zero before Run. It reads an atomic: a deadman may
+// call it.
 func (e *Engine) LastPass() time.Time {
 	if t := e.beat.Load(); t != nil {
 		return *t
@@ -111,10 +112,16 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-e.wake:
 		case <-timer.C:
 		}
+		e.pulse()
 		timer.Reset(e.pass(ctx))
-		now := time.Now()
-		e.beat.Store(&now)
 	}
+}
+
+// pulse says that the engine is alive. Each answer of the speaker counts: a pass
+// that has three calls to make may wait for each of them.
+func (e *Engine) pulse() {
+	now := time.Now()
+	e.beat.Store(&now)
 }
 
 // pass brings the speaker one step nearer and says when to look again. What
@@ -153,10 +160,11 @@ func (e *Engine) set(ctx context.Context) (more bool, err error) {
 	if s := e.want.sessions(); e.acked == nil || !e.acked.Equal(s) {
 		e.acked = nil
 		generation, err := e.speaker.Sessions(ctx, s)
+		e.pulse()
+		e.takeGeneration(generation)
 		if err != nil {
 			return false, err
 		}
-		e.takeGeneration(generation)
 		e.acked = &s
 		e.reader.again(time.Now()) // a next hop or an allowed prefix may have changed what goes out
 	}
@@ -167,7 +175,9 @@ func (e *Engine) set(ctx context.Context) (more bool, err error) {
 		if e.sending.IsZero() {
 			e.sending = time.Now()
 		}
-		if err := e.speaker.Set(ctx, batch.add, batch.remove); err != nil {
+		err := e.speaker.Set(ctx, batch.add, batch.remove)
+		e.pulse()
+		if err != nil {
 			e.table.doubt(batch)
 			e.todo = change{}
 			return false, err

@@ -29,6 +29,7 @@ type fakeSpeaker struct {
 	effect     bool
 	block      chan struct{} // Set waits for it; nil: does not
 	lag        time.Duration
+	slow       time.Duration // each call takes it
 	sessions   Sessions
 	routes     map[netip.Prefix]vip.Announcement
 	visible    map[netip.Prefix]vip.Announcement
@@ -53,6 +54,7 @@ func (f *fakeSpeaker) call(format string, args ...any) error {
 }
 
 func (f *fakeSpeaker) Sessions(_ context.Context, s Sessions) (uint64, error) {
+	f.takeTime()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := f.call("sessions %d", len(s.Peers))
@@ -69,6 +71,7 @@ func (f *fakeSpeaker) Set(_ context.Context, add []vip.Announcement, remove []ne
 	if block != nil {
 		<-block
 	}
+	f.takeTime()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := f.call("set +%d -%d", len(add), len(remove))
@@ -89,7 +92,15 @@ func (f *fakeSpeaker) Set(_ context.Context, add []vip.Announcement, remove []ne
 	return err
 }
 
+func (f *fakeSpeaker) takeTime() {
+	f.mu.Lock()
+	d := f.slow
+	f.mu.Unlock()
+	time.Sleep(d)
+}
+
 func (f *fakeSpeaker) Sent(_ context.Context, peer string) (map[netip.Prefix]vip.Announcement, error) {
+	f.takeTime()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reads++
@@ -364,6 +375,54 @@ func TestLastPassMovesEverySecondWhileIdle(t *testing.T) {
 				t.Fatalf("last pass is %s old", age)
 			}
 		}
+	})
+}
+
+// A pass of three calls is as alive as the slowest of them.
+func TestSlowCallsAreNoStandstill(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		const slow = 900 * time.Millisecond
+		synctest.Wait() // the first pass
+		b.speaker.mu.Lock()
+		b.speaker.slow = slow
+		b.speaker.mu.Unlock()
+		b.speaker.tell("tor", vip.Established)
+		var oldest time.Duration
+		for i := range 10 {
+			d := want(announce("192.0.2.1", fmt.Sprintf("192.0.2.%d", 10+i))...)
+			d.ImportDefault = i%2 == 0 // Sessions, Set and Sent are called
+			b.Apply(d)
+			for range 50 {
+				time.Sleep(100 * time.Millisecond)
+				oldest = max(oldest, time.Since(b.LastPass()))
+			}
+		}
+		if b.speaker.countReads() == 0 || oldest < 800*time.Millisecond || oldest > slow {
+			t.Errorf("LastPass was %s old, after %d reads", oldest, b.speaker.countReads())
+		}
+	})
+}
+
+// A speaker that could not start anew has lost what it held all the same.
+func TestAFailedRestartEndsTheSessions(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.Apply(want(announce("192.0.2.1")...))
+		b.speaker.tell("tor", vip.Established)
+		expectCalls(t, b, "sessions 1", "set +1 -0")
+		b.speaker.mu.Lock()
+		b.speaker.generation++
+		b.speaker.fail = 3
+		b.speaker.mu.Unlock()
+		d := want(announce("192.0.2.1")...)
+		d.ASN++
+		b.Apply(d)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if s := b.last().Sessions["tor"]; s.State == vip.Established {
+			t.Errorf("still %+v", s)
+		}
+		time.Sleep(time.Second)
+		expectCalls(t, b, "sessions 1", "sessions 1", "sessions 1", "sessions 1", "set +1 -0")
 	})
 }
 

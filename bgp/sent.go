@@ -86,6 +86,7 @@ func (e *Engine) nextRead() (next Peer, at time.Time, ok bool) {
 func (e *Engine) readPeer(ctx context.Context, p Peer, r round) round {
 	start := time.Now()
 	sent, err := e.speaker.Sent(ctx, p.Name)
+	e.pulse()
 	end := time.Now()
 	rest := min(end.Sub(start)*readRest, maxRest)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
@@ -59,6 +60,7 @@ func saysDefault(r slog.Record) (yes bool) {
 
 // updateDefaults reads the peer's default routes, and tells them if they changed.
 func (s *Speaker) updateDefaults(p *peer) {
+	p.defaultsDue, p.defaultsRead = time.Time{}, time.Now()
 	if p.session.State != vip.Established {
 		return
 	}

@@ -223,9 +223,12 @@ func TestOnlyAnUpdateWithADefaultRouteIsASignal(t *testing.T) {
 		{attributes: unreach("::/0"), want: true},
 	} {
 		log.Debug(msgUpdate, "nlri", tt.nlri, "withdrawals", tt.withdrawn, "path_attributes", tt.attributes)
-		got := signals.take()
-		if (len(got) == 1 && got[0].kind == defaultSaid) != tt.want || len(got) > 1 {
+		got, ok := signals.take()
+		if (ok && got.kind == defaultSaid) != tt.want || ok && !tt.want {
 			t.Errorf("%+v: %v", tt, got)
+		}
+		if more, ok := signals.take(); ok {
+			t.Errorf("%+v: a second signal %v", tt, more)
 		}
 	}
 }

@@ -28,8 +28,11 @@ type peer struct {
 	reopen  time.Time // when to close and open it again; zero: not
 	closing time.Time // a polite close was asked for; it ends with Idle, or then
 	waiting time.Time // since when TCP is up and the peer's OPEN is missing; zero: it is not
+	coming  coming
+	haste   haste
 
-	defaultSaid bool // its default routes are to be read
+	defaultsDue  time.Time // when its default routes are to be read; zero: not
+	defaultsRead time.Time // when they were read last
 
 	failure     failure            // of the latest attempt, or what ended the session
 	failed      time.Time          // when it was seen last
@@ -65,11 +68,12 @@ func (p *peer) sameSession(w bgp.Peer) bool {
 // bring opens a peer that is wanted up, and closes one that is not: politely if
 // it is Established, as GoBGP would keep a Cease for the next session otherwise,
 // and if there is a link to say it on.
-func (s *Speaker) bring(p *peer) error {
+func (s *Speaker) bring(p *peer) {
 	switch {
 	case p.want.Up && !p.open && p.asking != nil: // it opens with the answer
 	case p.want.Up && !p.open:
 		p.failure = failure{}
+		s.setState(p, vip.Idle, time.Now()) // what was in the way is not any more
 		s.openPeer(p)
 	case p.want.Up && !p.closing.IsZero():
 		p.reopen = time.Now() // wanted again while it closes
@@ -80,10 +84,10 @@ func (s *Speaker) bring(p *peer) error {
 		p.closing = time.Now().Add(closeLimit)
 		err := s.server.DisablePeer(context.Background(), &api.DisablePeerRequest{Address: p.want.Address.String(), Communication: p.want.Text})
 		if err != nil {
-			return fmt.Errorf("close session with %s: %w", p.want.Name, err)
+			s.log.Warn("cannot close a session politely", "peer", p.want.Name, "error", err)
+			s.closed(p)
 		}
 	}
-	return nil
 }
 
 // openPeer makes the neighbour, once its AS number is known. What stands in the
@@ -130,8 +134,8 @@ func (s *Speaker) close(p *peer) {
 			s.log.Warn("cannot close bgp session", "peer", p.want.Name, "error", err)
 		}
 	}
-	*p = peer{want: p.want, session: p.session, heard: p.heard, only6: p.only6, opened: p.opened, failure: p.failure, failed: p.failed, verdict: p.verdict,
-		diagnosable: p.diagnosable}
+	*p = peer{want: p.want, session: p.session, heard: p.heard, only6: p.only6, opened: p.opened, haste: p.haste, failure: p.failure, failed: p.failed,
+		verdict: p.verdict, diagnosable: p.diagnosable}
 	if was := p.session; was.State != vip.Idle {
 		p.session = p.sessionIn(vip.Idle, time.Now())
 		p.session.Cause, p.session.Detail = was.Cause, was.Detail
@@ -169,23 +173,57 @@ func neighbor(pr *peer) *api.Peer {
 	return n
 }
 
-// learn reads what was negotiated with a peer that has just become Established,
-// once: GoBGP counts the whole Adj-RIB-In for each reading. It returns when
-// GoBGP counts the peer as Established too, microseconds after it said so.
-func (s *Speaker) learn(p *peer) error {
-	for try := 0; ; try++ {
-		up := false
-		err := s.server.ListPeer(context.Background(), &api.ListPeerRequest{Address: p.want.Address.String()}, func(n *api.Peer) {
-			up = n.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED
-			p.session.HoldTime = time.Duration(n.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
-			p.session.Local = parseAddr(n.GetTransport().GetLocalAddress())
-			p.session.RemoteID = parseAddr(n.GetState().GetRouterId())
-		})
-		if err != nil || up || try == learnTries {
-			return err
+// known is what GoBGP knows of a neighbour.
+type known struct {
+	state    api.PeerState_SessionState
+	holdTime time.Duration
+	local    netip.Addr
+	remoteID netip.Addr
+}
+
+// learn asks GoBGP about a neighbour. It is for sessions that have just come up
+// alone: GoBGP counts the whole Adj-RIB-In for each reading.
+func (s *Speaker) learn(p *peer) (k known, err error) {
+	err = s.server.ListPeer(context.Background(), &api.ListPeerRequest{Address: p.want.Address.String()}, func(n *api.Peer) {
+		k = known{
+			state:    n.GetState().GetSessionState(),
+			holdTime: time.Duration(n.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second,
+			local:    parseAddr(n.GetTransport().GetLocalAddress()),
+			remoteID: parseAddr(n.GetState().GetRouterId()),
 		}
-		time.Sleep(learnGap)
+	})
+	return k, err
+}
+
+// haste is how often a peer's session was opened again at once after it had been
+// Established.
+type haste struct {
+	since time.Time
+	times int
+}
+
+const (
+	hasteTimes  = 3
+	hasteWindow = 10 * time.Minute
+)
+
+// hurry opens a peer that fell back to Idle again soon: GoBGP would rest for
+// 5 s, a new neighbour dials after 1.5 to 2 s. A peer whose Established sessions
+// end again and again is left to GoBGP's pace: what it does shall not move
+// traffic all the time, and a neighbour that GoBGP v4.8.0 gives up just after its
+// session's end mostly leaves a goroutine behind (cleanInfiniteChannel does not
+// wait for what is in the queue).
+func (p *peer) hurry(was vip.SessionState) {
+	now := time.Now()
+	if was == vip.Established {
+		if now.Sub(p.haste.since) > hasteWindow {
+			p.haste = haste{since: now}
+		}
+		if p.haste.times++; p.haste.times > hasteTimes {
+			return
+		}
 	}
+	p.reopen = later(now, p.opened.Add(reopenGap))
 }
 
 // hasTwin says whether another peer has the same link-local address on another

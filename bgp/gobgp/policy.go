@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/osrg/gobgp/v4/api"
 
@@ -93,12 +94,14 @@ func (s *Speaker) setPolicy(p policy) error {
 	}
 	was := s.policy
 	s.policy = p
-	return s.resend(was, p)
+	s.announcedAt = time.Now() // sessions that are just coming up may have been sent routes by the old one
+	s.resend(was, p)
+	return nil
 }
 
 // resend asks for a soft reset outwards (no session goes down) of Established
 // peers that p treats otherwise than was did.
-func (s *Speaker) resend(was, p policy) error {
+func (s *Speaker) resend(was, p policy) {
 	everywhere := !slices.Equal(was.allowed, p.allowed)
 	for _, peer := range s.peers {
 		concerned := func(q policy) int {
@@ -108,20 +111,19 @@ func (s *Speaker) resend(was, p policy) error {
 		if !everywhere && i >= 0 && j >= 0 && was.peers[i] == p.peers[j] || peer.session.State != vip.Established {
 			continue
 		}
-		if err := s.softReset(peer); err != nil {
-			return err
-		}
+		s.softReset(peer)
 	}
-	return nil
 }
 
-func (s *Speaker) softReset(p *peer) error {
+// softReset sends an Established peer all routes again, and withdraws what the
+// policy no longer lets out. Where that fails, a new session does.
+func (s *Speaker) softReset(p *peer) {
 	err := s.server.ResetPeer(context.Background(), &api.ResetPeerRequest{
 		Address: p.want.Address.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
 	if err != nil {
-		return fmt.Errorf("send routes to %s again: %w", p.want.Name, err)
+		s.log.Warn("cannot send routes again; starting the session again", "peer", p.want.Name, "error", err)
+		p.reopen = time.Now()
 	}
-	return nil
 }
 
 // request is the policy in GoBGP's words. A set without members matches

@@ -81,7 +81,11 @@ func (s *Speaker) start(ctx context.Context, sh shared) error {
 	}
 	s.server, s.shared, s.policy = srv, sh, policy{}
 	s.current.Store(srv)
-	return s.watch(srv)
+	if err := s.watch(srv); err != nil {
+		s.stop()
+		return fmt.Errorf("hear of the sessions' states: %w", err)
+	}
+	return nil
 }
 
 func (s *Speaker) startServer(ctx context.Context, sh shared, port uint16) (*server.BgpServer, error) {
@@ -156,7 +160,9 @@ func (s *Speaker) Abort(text string) {
 		// share one message, which each of them changes as it sends it.
 		var addresses []string
 		_ = srv.ListPeer(context.Background(), &api.ListPeerRequest{}, func(p *api.Peer) {
-			addresses = append(addresses, p.GetState().GetNeighborAddress())
+			if p.GetState().GetSessionState() == api.PeerState_SESSION_STATE_ESTABLISHED {
+				addresses = append(addresses, p.GetState().GetNeighborAddress())
+			}
 		})
 		for _, address := range addresses {
 			_ = srv.ShutdownPeer(context.Background(), &api.ShutdownPeerRequest{Address: address, Communication: text})

@@ -193,16 +193,24 @@ func TestAFlappingPeerLeavesOthersAloneAndNothingBehind(t *testing.T) {
 	n.waitUp("steady", 5*time.Second)
 	n.waitUp("shaky", 5*time.Second)
 	since, goroutines := n.session("steady").Since, runtime.NumGoroutine()
-	for range 10 {
+	const flaps = hasteTimes + 2
+	for i := range flaps {
 		shaky.birdc("disable tor")
 		eventually(t, 2*time.Second, "shaky down", func() bool { return n.session("shaky").State != vip.Established })
 		shaky.birdc("enable tor")
-		n.waitUp("shaky", 5*time.Second)
+		limit := 5 * time.Second
+		if i >= hasteTimes {
+			limit = 12 * time.Second // GoBGP rests for 5 s, then dials
+		}
+		took := n.waitUp("shaky", limit)
+		if slow := took > 4500*time.Millisecond; slow != (i >= hasteTimes) {
+			t.Errorf("flap %d: back after %s", i+1, took)
+		}
 	}
 	if s := n.session("steady"); s.Since != since || s.Flaps != 0 {
 		t.Errorf("steady: %+v", s)
 	}
-	if f := n.session("shaky").Flaps; f != 10 {
+	if f := n.session("shaky").Flaps; f != flaps {
 		t.Errorf("shaky: %d flaps", f)
 	}
 	eventually(t, 5*time.Second, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines+2 })

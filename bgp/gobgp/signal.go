@@ -42,21 +42,27 @@ type signal struct {
 	as            uint32
 }
 
-// mailbox is where GoBGP's goroutines leave signals. It keeps their order and
-// its put never blocks; sessions make a few signals a second at most.
+// mailbox is where GoBGP's goroutines leave signals. It keeps their order, and
+// its put never blocks.
 type mailbox struct {
-	mu    sync.Mutex
-	queue []signal
-	ready chan struct{} // of one: something is in
+	mu       sync.Mutex
+	queue    []signal
+	defaults map[netip.Addr]bool // peers with a defaultSaid in the queue: one is enough
+	ready    chan struct{}       // of one: something is in
 }
 
 func newMailbox() *mailbox {
-	return &mailbox{ready: make(chan struct{}, 1)}
+	return &mailbox{defaults: map[netip.Addr]bool{}, ready: make(chan struct{}, 1)}
 }
 
 func (m *mailbox) put(s signal) {
 	m.mu.Lock()
-	m.queue = append(m.queue, s)
+	if s.kind != defaultSaid || !m.defaults[s.peer] {
+		m.queue = append(m.queue, s)
+	}
+	if s.kind == defaultSaid {
+		m.defaults[s.peer] = true
+	}
 	m.mu.Unlock()
 	select {
 	case m.ready <- struct{}{}:
@@ -64,10 +70,18 @@ func (m *mailbox) put(s signal) {
 	}
 }
 
-func (m *mailbox) take() []signal {
+// take is the oldest signal.
+func (m *mailbox) take() (s signal, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	got := m.queue
-	m.queue = nil
-	return got
+	if len(m.queue) == 0 {
+		m.queue = nil // and what was taken off its front
+		return s, false
+	}
+	s = m.queue[0]
+	m.queue = m.queue[1:]
+	if s.kind == defaultSaid {
+		delete(m.defaults, s.peer)
+	}
+	return s, true
 }

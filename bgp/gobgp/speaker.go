@@ -65,27 +65,33 @@ func (s *Speaker) Run(ctx context.Context, notify func(bgp.Event)) error {
 	defer s.diagnoses.Wait()
 	defer s.stop()
 	defer cancel()
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(idleTurn)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
+		s.serve()
+		sig, signalled := s.signals.take()
+		if signalled {
+			s.takeSignal(ctx, sig)
+		}
+		wait := s.turn(time.Now())
+		if signalled || wait == 0 {
+			continue
+		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case f := <-s.requests:
 			f()
 		case <-s.signals.ready:
-			for _, sig := range s.signals.take() {
-				s.takeSignal(ctx, sig)
-				s.serve()
-			}
 		case <-timer.C:
 		}
-		timer.Reset(s.tick(time.Now()))
 	}
+	return ctx.Err()
 }
 
-// serve does what a caller waits for, if one does: many signals of peers that
-// misbehave must not keep the routes of the others waiting.
+// serve does what one caller waits for, if one does. So a caller waits for one
+// signal and one chore at most: peers that misbehave must not keep the routes
+// of the others waiting.
 func (s *Speaker) serve() {
 	select {
 	case f := <-s.requests:
@@ -150,9 +156,8 @@ func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
 	if err := s.setPolicy(s.policyFor(want.AllowedPrefixes)); err != nil {
 		return err
 	}
-	var errs []error
 	for _, w := range want.Peers {
-		errs = append(errs, s.bring(s.peers[w.Name]))
+		s.bring(s.peers[w.Name])
 	}
 	if s.importDefault != want.ImportDefault {
 		s.importDefault = want.ImportDefault
@@ -160,7 +165,7 @@ func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
 			s.updateDefaults(p)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Set implements bgp.Speaker.

@@ -19,9 +19,10 @@ const (
 	noOpenAfter  = 5 * time.Second // TCP up and the handshake stands still: worth saying
 	noOpenLimit  = 10 * time.Second
 	passiveQuiet = 5 * time.Second // no connection from a passive peer: worth saying
-	idleTick     = time.Hour
-	learnGap     = 100 * time.Microsecond
-	learnTries   = 50
+	idleTurn     = time.Hour
+	learnGap     = time.Millisecond
+	learnLimit   = time.Second
+	defaultsGap  = 100 * time.Millisecond // a peer's default routes are read at most this often
 )
 
 // takeSignal is where everything that happens to a session comes in.
@@ -47,7 +48,7 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 		return
 	}
 	if sig.kind == defaultSaid {
-		p.defaultSaid = true
+		p.defaultsDue = later(sig.at, p.defaultsRead.Add(defaultsGap))
 		return
 	}
 	if p.session.State == vip.Established && sig.kind != notificationSent && sig.kind != notificationReceived {
@@ -56,7 +57,9 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 	switch sig.kind {
 	case stateChanged, answered, asSaid, defaultSaid:
 	case dialFailed:
-		p.waiting = time.Time{}
+		if p.session.State < vip.OpenSent { // else the peer's own connection stands
+			p.waiting = time.Time{}
+		}
 		f := dialFailure(sig.text, p.want)
 		if f.cause == vip.CauseSilent {
 			s.findOut(ctx, p)
@@ -103,21 +106,16 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 // takeState follows GoBGP's state machine.
 func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
 	was := p.session.State
-	p.waiting = time.Time{}
+	p.waiting, p.coming = time.Time{}, coming{}
 	switch sig.state {
 	case vip.Established:
-		s.established(p, sig)
+		p.coming = coming{at: sig.at, caps: sig.caps, due: sig.at}
 		return
 	case vip.OpenSent, vip.OpenConfirm:
 		p.waiting = sig.at // GoBGP would wait for 240 s, and in OpenConfirm for ever
 	case vip.Idle:
 		if !p.closing.IsZero() {
-			again := p.want.Up
-			s.close(p)
-			s.tell(p)
-			if again {
-				s.reopenPeer(p)
-			}
+			s.closed(p)
 			return
 		}
 		if f, ok := downFailure(sig.reason, was, p); ok {
@@ -127,8 +125,7 @@ func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
 			s.refused(ctx, p)
 			return
 		}
-		// GoBGP would rest for 5 s here. A new neighbour dials after 1.5 to 2 s.
-		p.reopen = later(time.Now(), p.opened.Add(reopenGap))
+		p.hurry(was)
 	case vip.Connect, vip.Active:
 	}
 	s.setState(p, sig.state, sig.at)
@@ -139,7 +136,7 @@ func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
 func (s *Speaker) refused(ctx context.Context, p *peer) {
 	if p.verdict.cause != vip.CauseNone && time.Now().Before(p.diagnosable) {
 		p.failure = p.verdict
-		p.reopen = later(time.Now(), p.opened.Add(reopenGap))
+		p.hurry(p.session.State)
 		s.setState(p, vip.Active, time.Now())
 		return
 	}
@@ -156,38 +153,57 @@ func (s *Speaker) takeAnswer(p *peer, f failure) {
 	s.reopenPeer(p)
 }
 
-func (s *Speaker) established(p *peer, sig signal) {
-	p.failure, p.verdict = failure{}, failure{}
-	p.session = p.sessionIn(vip.Established, sig.at)
-	if err := s.learn(p); err != nil {
+// coming is a session of which GoBGP has said that it is Established. What was
+// negotiated can be read once GoBGP counts it so too, which may be a moment
+// later, or never: the session may be over by then.
+type coming struct {
+	at   time.Time // when GoBGP said so; zero: there is none
+	due  time.Time // when to look
+	caps []packet.ParameterCapabilityInterface
+}
+
+// establish looks whether a session that is coming is there, and tells it.
+func (s *Speaker) establish(p *peer) {
+	c, now := p.coming, time.Now()
+	n, err := s.learn(p)
+	switch {
+	case err != nil:
 		s.log.Warn("cannot read what was negotiated", "peer", p.want.Name, "error", err)
+	case n.state < api.PeerState_SESSION_STATE_OPENCONFIRM:
+		p.coming = coming{} // over already; its end is on its way to us
+		return
+	case n.state != api.PeerState_SESSION_STATE_ESTABLISHED && now.Sub(c.at) < learnLimit:
+		p.coming.due = now.Add(learnGap)
+		return
 	}
-	p.session.Families, p.extended = negotiated(p.want, sig.caps)
+	p.coming = coming{}
+	p.failure, p.verdict = failure{}, failure{}
+	p.session = p.sessionIn(vip.Established, c.at)
+	p.session.HoldTime, p.session.Local, p.session.RemoteID = n.holdTime, n.local, n.remoteID
+	p.session.Families, p.extended = negotiated(p.want, c.caps)
 	p.session.Defaults = s.readDefaults(p)
 	if only6 := !p.extended && (p.only6 || s.hasTwin(p)); only6 != p.only6 {
-		p.only6, p.reopen = only6, time.Now()
+		p.only6, p.reopen = only6, now
 	}
+	s.makeSure(p, c.at)
 	if err := s.setPolicy(s.policyFor(s.policy.allowed)); err != nil {
 		s.log.Warn("cannot let ipv4 out to an ipv6 session", "peer", p.want.Name, "error", err)
 	}
-	s.makeSure(p, sig.at)
 	s.tell(p)
 }
 
 // makeSure mends what GoBGP v4.8.0 may have missed: it sends a new session its
 // routes just before it counts the peer as Established, and a change of routes
 // between the two reaches neither. All routes go out again, or, since that mends
-// no missing withdraw, the session starts again. Both are rare: since is only
-// the time that the event took to reach us, about 0.1 ms.
+// no missing withdraw, the session starts again. Both are rare: between since
+// and now is only the time that the event took to reach us.
 func (s *Speaker) makeSure(p *peer, since time.Time) {
 	switch {
 	case s.withdrew.After(since):
 		s.log.Info("a withdraw may have been lost at the session's start; starting it again", "peer", p.want.Name)
 		p.reopen = time.Now()
 	case s.announcedAt.After(since):
-		if err := s.softReset(p); err != nil {
-			s.log.Warn("cannot make sure of what was sent", "peer", p.want.Name, "error", err)
-		}
+		s.softReset(p)
 	}
 }
 
@@ -223,47 +239,77 @@ func (p *peer) toldWhy(now time.Time) bool {
 	return now.Sub(p.failed) < askLimit
 }
 
-// tick does what is due and says when to come again.
-func (s *Speaker) tick(now time.Time) time.Duration {
-	next := now.Add(idleTick)
-	due := func(at time.Time) bool {
-		if at.After(now) {
-			next = earlier(next, at)
-			return false
-		}
-		return true
-	}
+// turn does at most one thing of those that are due, the one that has been for
+// longest, and says when to come again: so nobody waits for more than one,
+// however many peers misbehave.
+func (s *Speaker) turn(now time.Time) time.Duration {
+	next := chore{at: now.Add(idleTurn)}
 	for _, p := range s.peers {
-		if p.want.Up && !p.reopen.IsZero() && p.closing.IsZero() && due(p.reopen) {
-			s.reopenPeer(p)
-		}
-		if !p.open {
-			continue
-		}
-		if p.defaultSaid {
-			p.defaultSaid = false
-			s.updateDefaults(p)
-		}
-		if !p.closing.IsZero() && due(p.closing) {
-			s.close(p)
-			s.tell(p)
-			if p.want.Up {
-				s.reopenPeer(p)
-			}
-		}
-		if !p.waiting.IsZero() {
-			if due(p.waiting.Add(noOpenAfter)) {
-				s.fail(p, silence(p))
-			}
-			if due(p.waiting.Add(noOpenLimit)) {
-				s.reopenPeer(p)
-			}
-		}
-		if p.want.Passive && p.session.State < vip.OpenSent && p.failure.cause == vip.CauseNone && due(p.opened.Add(passiveQuiet)) {
-			s.fail(p, failure{vip.CauseSilent, fmt.Sprintf("the peer has not connected to our port %d: it is down, a filter is between, the passwords differ, or it waits for us too", s.shared.port)})
+		if c := s.chore(p); c.do != nil && c.at.Before(next.at) {
+			next = c
 		}
 	}
-	return time.Until(next)
+	if next.at.After(now) {
+		return next.at.Sub(now)
+	}
+	next.do(next.peer)
+	return 0
+}
+
+// chore is something to do with a peer, at some time.
+type chore struct {
+	peer *peer
+	at   time.Time
+	do   func(*peer) // it must end the reason for which it was due; nil: there is nothing to do
+}
+
+// chore is what is to be done with a peer next.
+func (s *Speaker) chore(p *peer) (next chore) {
+	at := func(t time.Time, do func(*peer)) {
+		if next.do == nil || t.Before(next.at) {
+			next = chore{p, t, do}
+		}
+	}
+	closing := !p.closing.IsZero()
+	if p.want.Up && !p.reopen.IsZero() && !closing {
+		at(p.reopen, s.reopenPeer)
+	}
+	if !p.open {
+		return next
+	}
+	if closing {
+		at(p.closing, s.closed)
+	}
+	if !p.coming.at.IsZero() {
+		at(p.coming.due, s.establish)
+	}
+	if !p.defaultsDue.IsZero() {
+		at(p.defaultsDue, s.updateDefaults)
+	}
+	if !p.waiting.IsZero() {
+		if silent := silence(p); p.failure != silent {
+			at(p.waiting.Add(noOpenAfter), func(p *peer) { s.fail(p, silent) })
+		}
+		at(p.waiting.Add(noOpenLimit), s.reopenPeer)
+	}
+	if p.want.Passive && p.session.State < vip.OpenSent && p.failure.cause == vip.CauseNone {
+		at(p.opened.Add(passiveQuiet), s.passiveSilence)
+	}
+	return next
+}
+
+// closed is the end of a polite close, whether the peer has confirmed it or not.
+func (s *Speaker) closed(p *peer) {
+	s.close(p)
+	s.tell(p)
+	if p.want.Up {
+		s.openPeer(p)
+	}
+}
+
+// passiveSilence is said of a passive peer that does not come.
+func (s *Speaker) passiveSilence(p *peer) {
+	s.fail(p, failure{vip.CauseSilent, fmt.Sprintf("the peer has not connected to our port %d: it is down, a filter is between, the passwords differ, or it waits for us too", s.shared.port)})
 }
 
 // reopenPeer closes a neighbour and opens it again; what is known of its
@@ -288,13 +334,6 @@ func (s *Speaker) byAddress(a netip.Addr) *peer {
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
 		return a
 	}
 	return b
