@@ -121,7 +121,7 @@ func Run(ctx context.Context, o Options) error {
 		errs = append(errs, err)
 	}
 	if len(b.targets) > 0 {
-		fmt.Fprintf(b.Out, "\nTargets\n\n%s\n", targetTable(b.targets).markdown())
+		fmt.Fprintf(b.Out, "\nTargets\n\n%s\n", targetText(b.targets))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("not all could be measured: %w", err)

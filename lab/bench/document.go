@@ -34,7 +34,7 @@ func (b *bench) write(machine []string) error {
 		d.WriteString("- " + line + "\n")
 	}
 	if len(b.targets) > 0 {
-		fmt.Fprintf(&d, "\n## Targets\n\n%s", targetTable(b.targets).markdown())
+		fmt.Fprintf(&d, "\n## Targets\n\n%s", targetText(b.targets))
 	}
 	for _, t := range b.tables {
 		fmt.Fprintf(&d, "\n## %s\n\n%s\n\n%s", t.title, wrap(t.method, 150), t.markdown())

@@ -40,7 +40,7 @@ func (b *bench) wire(ctx context.Context) ([]table, error) {
 		}
 	}
 	if all := together(ours...); len(all) > 0 {
-		b.aim("verdict to wire, p99 of all rounds", all.at(99).Seconds()*1e3, 2, " ms")
+		b.aim("verdict to wire, p99 of all rounds", all.at(99).Seconds()*1e3, 2, " ms", "")
 	}
 	return []table{t}, errs.join()
 }
