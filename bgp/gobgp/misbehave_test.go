@@ -105,7 +105,7 @@ func TestManyPeersThatQuitKeepNoCallerWaiting(t *testing.T) {
 		<-tick.C
 	}
 	t.Logf("%d sessions ended; a caller waited for %s at most", ends.Load(), worst)
-	if worst > 500*time.Millisecond {
+	if worst > 1500*time.Millisecond { // the agent's deadman acts at 2 s
 		t.Errorf("a caller waited for %s", worst)
 	}
 

@@ -24,10 +24,11 @@ type peer struct {
 	trouble  string      // with its default routes, as last logged
 
 	open    bool
-	opened  time.Time // when it was opened last
-	reopen  time.Time // when to close and open it again; zero: not
-	closing time.Time // a polite close was asked for; it ends with Idle, or then
-	waiting time.Time // since when TCP is up and the peer's OPEN is missing; zero: it is not
+	opened  time.Time        // when it was opened last
+	reopen  time.Time        // when to close and open it again; zero: not
+	closing time.Time        // a polite close was asked for; it ends with Idle, or then
+	said    vip.SessionState // GoBGP's latest word
+	waiting time.Time        // since when TCP is up and the peer's OPEN is missing; zero: it is not
 	coming  coming
 	haste   haste
 
@@ -207,24 +208,23 @@ const (
 	hasteWindow = 10 * time.Minute
 )
 
-// hurry opens a peer that fell back to Idle again soon: GoBGP would rest for
-// 5 s, a new neighbour dials after 1.5 to 2 s. A peer whose Established sessions
-// end again and again is left to GoBGP's pace: what it does shall not move
-// traffic all the time, and a neighbour that GoBGP v4.8.0 gives up just after its
-// session's end mostly leaves a goroutine behind (cleanInfiniteChannel does not
-// wait for what is in the queue).
-func (p *peer) hurry(was vip.SessionState) {
+// mayHurry says whether a peer whose session has ended is opened again soon. One
+// whose sessions end again and again is left to GoBGP's pace: what it does shall
+// not move traffic all the time, and a neighbour that GoBGP v4.8.0 gives up just
+// after its session's end mostly leaves a goroutine behind (cleanInfiniteChannel
+// does not wait for what is in the queue).
+func (p *peer) mayHurry() bool {
 	now := time.Now()
-	if was == vip.Established {
-		if now.Sub(p.haste.since) > hasteWindow {
-			p.haste = haste{since: now}
-		}
-		if p.haste.times++; p.haste.times > hasteTimes {
-			return
-		}
+	if now.Sub(p.haste.since) > hasteWindow {
+		p.haste = haste{since: now}
 	}
-	p.reopen = later(now, p.opened.Add(reopenGap))
+	p.haste.times++
+	return p.haste.times <= hasteTimes
 }
+
+// openSoon is for a peer that fell back to Idle: GoBGP would rest for 5 s, a new
+// neighbour dials after 1.5 to 2 s.
+func (p *peer) openSoon() { p.reopen = later(time.Now(), p.opened.Add(reopenGap)) }
 
 // hasTwin says whether another peer has the same link-local address on another
 // link. The policy cannot tell the two apart, so that what it lets out to one

@@ -105,7 +105,8 @@ func (s *Speaker) takeSignal(ctx context.Context, sig signal) {
 
 // takeState follows GoBGP's state machine.
 func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
-	was := p.session.State
+	was := p.said
+	p.said = sig.state
 	p.waiting, p.coming = time.Time{}, coming{}
 	switch sig.state {
 	case vip.Established:
@@ -125,7 +126,9 @@ func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
 			s.refused(ctx, p)
 			return
 		}
-		p.hurry(was)
+		if was != vip.Established || p.mayHurry() {
+			p.openSoon()
+		}
 	case vip.Connect, vip.Active:
 	}
 	s.setState(p, sig.state, sig.at)
@@ -136,7 +139,7 @@ func (s *Speaker) takeState(ctx context.Context, p *peer, sig signal) {
 func (s *Speaker) refused(ctx context.Context, p *peer) {
 	if p.verdict.cause != vip.CauseNone && time.Now().Before(p.diagnosable) {
 		p.failure = p.verdict
-		p.hurry(p.session.State)
+		p.openSoon()
 		s.setState(p, vip.Active, time.Now())
 		return
 	}
