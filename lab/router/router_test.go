@@ -242,9 +242,10 @@ func TestRouterFollowsBIRDs(t *testing.T) {
 	r.route(vip6, "fd00:1::2", "fd00:2::2", "fd00:3::2")
 
 	t.Log("a withdraw, and how long it takes from the wire to the kernel")
+	asked := time.Now()
 	r.announce(1, "reject;")
 	out := r.route(vip4, "10.0.2.2", "10.0.3.2")
-	withdraw := r.onWire(func(m *watch.Message) bool { return m.Withdraws(vip4) })
+	withdraw := r.onWire(asked, func(m *watch.Message) bool { return m.Withdraws(vip4) })
 	if took := out.Time.Sub(withdraw.Time); took < 0 || took > time.Second {
 		t.Errorf("the kernel route changed %v after the withdraw", took)
 	} else {
@@ -281,6 +282,7 @@ func TestRouterFollowsBIRDs(t *testing.T) {
 	r.route(vip4, "10.0.1.2", "10.0.2.2", "10.0.3.2")
 
 	t.Log("the router ends politely and leaves nothing")
+	asked = time.Now()
 	kill(t, r.router, syscall.SIGTERM)
 	if err := r.router.Wait(); err != nil {
 		t.Errorf("router: %v", err)
@@ -289,7 +291,7 @@ func TestRouterFollowsBIRDs(t *testing.T) {
 	if out := r.tor.Run("ip", "-6", "route", "show", "proto", "bgp"); out != "" {
 		t.Errorf("left behind: %s", out)
 	}
-	cease := r.onWire(func(m *watch.Message) bool { return m.Type == watch.Notification && m.Src.Port() == 179 })
+	cease := r.onWire(asked, func(m *watch.Message) bool { return m.Type == watch.Notification && m.Src.Port() == 179 })
 	if n := cease.Message.Notified; n.Code != 6 {
 		t.Errorf("the router's last word was %+v, not a Cease", *n)
 	}
@@ -336,7 +338,7 @@ func TestRouterTakesRoutesFromFRR(t *testing.T) {
 	host.Start(host.Command("/usr/lib/frr/bgpd", "-Z", "-S", "-P", "0", "-f", filepath.Join(dir, "bgpd.conf"),
 		"-i", filepath.Join(dir, "pid"), "--vty_socket", dir, "--log", "stdout"))
 	r.route(vip4, "10.0.1.2")
-	m := r.onWire(func(m *watch.Message) bool { return m.Announces(vip4) }).Message
+	m := r.onWire(time.Time{}, func(m *watch.Message) bool { return m.Announces(vip4) }).Message
 	if a := m.Attributes; a.Origin != "igp" || !slices.Equal(a.ASPath, []uint32{65101}) || !slices.Equal(a.Communities, []string{"65101:7"}) {
 		t.Errorf("attributes on the wire: %+v", *a)
 	}
@@ -359,11 +361,11 @@ route-map mark permit 10
 !
 `
 
-// onWire returns the newest message of this kind, and waits for one if there was none: the wire and the routes are
-// watched side by side, so a message may be reported after its effect.
-func (r *rack) onWire(is func(*watch.Message) bool) watch.Event {
+// onWire returns the newest message of this kind since then, and waits for one if there was none: the wire and the
+// routes are watched side by side, so a message may be reported after its effect.
+func (r *rack) onWire(since time.Time, is func(*watch.Message) bool) watch.Event {
 	r.t.Helper()
-	found := func(e watch.Event) bool { return e.Kind == watch.Wire && is(e.Message) }
+	found := func(e watch.Event) bool { return e.Kind == watch.Wire && !e.Time.Before(since) && is(e.Message) }
 	for _, e := range slices.Backward(r.seen) {
 		if found(e) {
 			return e
