@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,6 +23,12 @@ import (
 // the log of an UPDATE with a default route in it: GoBGP's event of an UPDATE
 // costs as much again as the UPDATE itself. GoBGP works on an UPDATE under a
 // lock that a reader waits for, so that a reader sees what was logged before.
+
+// errLook is a look that failed, for lack of descriptors for one.
+var errLook = errors.New("cannot look")
+
+// lookAgain is when to try once more after that.
+const lookAgain = time.Second
 
 var defaultRoutes = []struct {
 	family vip.Family
@@ -88,12 +95,20 @@ func (s *Speaker) readDefaults(p *peer) (defaults []vip.Default) {
 		if err != nil {
 			trouble += fmt.Sprintf("%s: %v; ", d.prefix, err)
 		}
+		if errors.Is(err, errLook) { // says nothing of the route: the one that was there stays
+			defaults = append(defaults, ofFamily(p.session.Defaults, d.family)...)
+			p.defaultsDue = time.Now().Add(lookAgain)
+		}
 	}
 	if trouble != "" && trouble != p.trouble {
 		s.log.Warn("a peer's default route cannot be used", "peer", p.want.Name, "error", strings.TrimSuffix(trouble, "; "))
 	}
 	p.trouble = trouble
 	return defaults
+}
+
+func ofFamily(list []vip.Default, f vip.Family) []vip.Default {
+	return slices.DeleteFunc(slices.Clone(list), func(d vip.Default) bool { return d.Family != f })
 }
 
 // received is the peer's path to a prefix in the Adj-RIB-In; nil: there is none.
@@ -105,6 +120,9 @@ func (s *Speaker) received(p *peer, table packet.Family, prefix string) (path *a
 				path = paths[0]
 			}
 		})
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errLook, err)
+	}
 	return path, err
 }
 
@@ -135,7 +153,11 @@ func nextHop(attrs []packet.PathAttributeInterface, s vip.Session, f vip.Family,
 		// other half is of no use on an unnumbered link: there it is the peer itself.
 		return s.Remote, nil
 	case linkLocal && zone == "":
-		if zone = linkOf(s.Local); zone == "" {
+		var err error
+		if zone, err = linkOf(s.Local); err != nil {
+			return netip.Addr{}, fmt.Errorf("%w: which link has %s: %w", errLook, s.Local, err)
+		}
+		if zone == "" {
 			return netip.Addr{}, fmt.Errorf("its next hop %s is link-local, and no link of this host has %s", hop, s.Local)
 		}
 	case !hop.IsGlobalUnicast() && !hop.IsLinkLocalUnicast() || f == vip.IPv6 && hop.Is4():
@@ -145,18 +167,24 @@ func nextHop(attrs []packet.PathAttributeInterface, s vip.Session, f vip.Family,
 }
 
 // linkOf is the link, other than lo, that has an address of this host.
-func linkOf(a netip.Addr) string {
-	links, _ := net.Interfaces()
+func linkOf(a netip.Addr) (name string, err error) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return "", err
+	}
 	for _, l := range links {
 		if l.Flags&net.FlagLoopback != 0 {
 			continue
 		}
-		addresses, _ := l.Addrs()
+		addresses, err := l.Addrs()
+		if err != nil {
+			return "", err
+		}
 		for _, has := range addresses {
 			if p, err := netip.ParsePrefix(has.String()); err == nil && p.Addr() == a {
-				return l.Name
+				return l.Name, nil
 			}
 		}
 	}
-	return ""
+	return "", nil
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // adoptFor is how long a default route that an earlier run left behind is kept
-// until a peer gives one: sessions come up within seconds, and a host with no
-// other route should not be cut off meanwhile.
+// until a peer gives one, from the moment in which sessions may open: they come
+// up within seconds, and a host with no other route should not be cut off
+// meanwhile.
 const adoptFor = 30 * time.Second
 
 // DefaultMemory is what is remembered of default routes.
@@ -27,7 +28,7 @@ func (d *decider) defaults() {
 	if !d.in.ImportDefault || d.memory.Stop.Step >= StopRemove {
 		return
 	}
-	if m.Until.IsZero() {
+	if m.Until.IsZero() && d.out.Phase != Starting { // until then no session may open
 		m.Until = d.in.Now.Add(adoptFor)
 	}
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
@@ -39,6 +40,8 @@ func (d *decider) defaults() {
 		switch {
 		case len(hops) > 0 && !known:
 			m.Given = append(slices.Clip(m.Given), f)
+		case !known && m.Until.IsZero():
+			d.out.AdoptDefaults = append(d.out.AdoptDefaults, f)
 		case !known && d.in.Now.Before(m.Until):
 			d.out.AdoptDefaults = append(d.out.AdoptDefaults, f)
 			d.wake(m.Until)

@@ -142,6 +142,30 @@ func TestADefaultRouteOfAnEarlierRunStaysUntilAPeerGivesOne(t *testing.T) {
 	}
 }
 
+// Before the first round of checks is over no session may open, however long that takes.
+func TestADefaultRouteOfAnEarlierRunStaysWhileChecksAreStillUnknown(t *testing.T) {
+	in := world()
+	in.ImportDefault, in.Phase, in.Sessions = true, policy.Starting, nil
+	unknown := verdict(vip.Unknown)
+	unknown.PendingUntil = after(time.Hour)
+	in.Checks = map[string]policy.Check{"web": unknown}
+	const over = 40 * time.Second
+	for at, want := range map[time.Duration]int{39 * time.Second: 2, over: 2, over + 29*time.Second: 2, over + 30*time.Second: 0} {
+		times := []time.Duration{0, 39 * time.Second}
+		if at >= over {
+			times = append(times, over, at)
+		}
+		got := run(in, times, func(t time.Duration, in *policy.Input) {
+			if t == over {
+				in.Checks = map[string]policy.Check{"web": verdict(vip.Fail)}
+			}
+		})
+		if len(got.AdoptDefaults) != want {
+			t.Errorf("after %s, in phase %v: %v", at, got.Phase, got.AdoptDefaults)
+		}
+	}
+}
+
 func TestAStopWaitsForDefaultRoutesToBeRemoved(t *testing.T) {
 	in := world()
 	in.ImportDefault, in.Sessions, in.Addresses = true, nil, nil
