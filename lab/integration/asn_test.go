@@ -16,6 +16,7 @@ import (
 // TestFourOctetASNumbers has an eBGP session with FRR and an iBGP session with
 // BIRD at the same time, and looks at what each gets on the wire.
 func TestFourOctetASNumbers(t *testing.T) {
+	t.Parallel()
 	const own, other = 4200000001, 4200000002
 	med, localPref := uint32(30), uint32(250)
 	tests := []struct {

@@ -14,6 +14,7 @@ type seen struct {
 }
 
 func TestRoutersShowEveryAttribute(t *testing.T) {
+	t.Parallel()
 	r := up(t, "attributes.clab.yml", options{})
 	frr := func(node string) func(netip.Prefix) []seen {
 		return func(p netip.Prefix) (paths []seen) {

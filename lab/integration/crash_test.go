@@ -15,6 +15,7 @@ import (
 const socket = "/run/anyvip/anyvip.sock"
 
 func TestSecondAgentRefuses(t *testing.T) {
+	t.Parallel()
 	r := up(t, "tors.clab.yml", options{})
 	at := r.watchTors()
 	first := r.mustStatus("s1")

@@ -58,6 +58,7 @@ func (r *rig) hasDefaults(node string, v4, v6 []string) {
 // TestDefaultRoutesComeAndGoWithTheSessions uses a server that has no other way
 // to the client than what its ToRs give it.
 func TestDefaultRoutesComeAndGoWithTheSessions(t *testing.T) {
+	t.Parallel()
 	r := up(t, "defaults.clab.yml", options{})
 	r.sh("s1", "ip route add default via 10.1.1.1 metric 4000") // an administrator's
 	both4, both6 := []string{"10.1.1.1", "10.2.1.1"}, []string{"fd00:1:1::1", "fd00:2:1::1"}

@@ -20,6 +20,7 @@ func TestLocalFRRAnnouncesToTheToR(t *testing.T)  { testLocalDaemon(t, "frr") }
 func TestLocalBIRDAnnouncesToTheToR(t *testing.T) { testLocalDaemon(t, "bird") }
 
 func testLocalDaemon(t *testing.T, daemon string) {
+	t.Parallel()
 	state := map[string]string{"ANYVIP_STATE_DIR": "/run/anyvip-state"} // as the file has it
 	r := up(t, fmt.Sprintf("../../../examples/local-%s/local-%[1]s.clab.yml", daemon), options{
 		env: map[string]map[string]string{"s1": state, "s2": state},

@@ -14,6 +14,7 @@ const torB = `
       asn: 65002`
 
 func TestReload(t *testing.T) {
+	t.Parallel()
 	r := up(t, "tors.clab.yml", options{edits: map[string]func(string) string{"s1": func(text string) string {
 		return strings.Replace(text, torB, "", 1)
 	}}})

@@ -9,6 +9,7 @@ import (
 // TestServiceRemovedByReload takes the service out of the configuration of s1
 // under traffic: its address may go only when no ToR sends traffic to it.
 func TestServiceRemovedByReload(t *testing.T) {
+	t.Parallel()
 	r := up(t, "tors.clab.yml", options{})
 	at := r.watchTors()
 	monitor := r.monitor("s1")

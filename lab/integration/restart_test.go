@@ -11,6 +11,7 @@ import (
 // TestTorsThatDieArePeeredAgain kills each ToR's routing daemon three times. The
 // time that counts begins when the daemon listens again.
 func TestTorsThatDieArePeeredAgain(t *testing.T) {
+	t.Parallel()
 	const limit = 3 * time.Second
 	r := up(t, "tors.clab.yml", options{})
 	at := r.watchTors()

@@ -11,6 +11,7 @@ import (
 // TestSessionsThatCannotComeUpSayWhy has one peer for each reason, and a good one
 // that none of them may disturb.
 func TestSessionsThatCannotComeUpSayWhy(t *testing.T) {
+	t.Parallel()
 	r := up(t, "sessions.clab.yml", options{})
 	self, err := os.Executable()
 	if err != nil {
