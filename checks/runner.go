@@ -12,6 +12,10 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
+// tickEvery is a quarter of the 2 s after which the agent counts as standing still:
+// a tick that a busy machine makes late must not look like that.
+const tickEvery = 500 * time.Millisecond
+
 // Probe asks for one check to be probed.
 type Probe struct {
 	Config      // has passed Validate
@@ -88,7 +92,7 @@ func (r *Runner) Apply(set []Probe) {
 	}
 }
 
-// LastTick is when Run's goroutine was last seen at work, which is once a second
+// LastTick is when Run's goroutine was last seen at work, which is each tickEvery
 // at least; zero before Run. It carries a monotonic reading. Any goroutine may
 // call it.
 func (r *Runner) LastTick() time.Time {
@@ -104,7 +108,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.group.Wait()
 	defer cancel()
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
 		now := time.Now()
