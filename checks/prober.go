@@ -30,6 +30,7 @@ type prober struct {
 	config Config
 	report func(vip.Result)
 	log    *slog.Logger
+	ticks  *atomic.Pointer[ticks] // the Runner's
 	phase  time.Duration
 	after  <-chan struct{} // closed when the prober before this one has ended; nil: there was none
 	cancel context.CancelFunc
@@ -79,10 +80,11 @@ func (p *prober) ended() bool {
 
 // reportStuck stands in for a probe that even its timeout could not end (a child
 // in uninterruptible sleep on a dead disk, a file on a dead server): without it
-// the check's last verdict would hold for ever. It reports once per interval.
-func (p *prober) reportStuck(now time.Time) {
-	since := p.busy.Load()
-	if p.ending || since == nil || now.Sub(*since) < p.config.Timeout+stuckGrace || now.Sub(p.stuck) < p.config.Every(p.pace) {
+// the check's last verdict would hold for ever. It reports once per interval. A
+// freeze begins the wait anew: the timeout could not do its work either.
+func (p *prober) reportStuck(t ticks) {
+	now, since := t.last, p.busy.Load()
+	if p.ending || since == nil || now.Sub(later(*since, t.woke)) < p.config.Timeout+stuckGrace || now.Sub(p.stuck) < p.config.Every(p.pace) {
 		return
 	}
 	p.stuck = now
@@ -122,9 +124,30 @@ func (p *prober) run(ctx context.Context) {
 	}
 }
 
-// probe asks once and completes the result.
+// later is the later one of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// probe asks, and once more where a freeze may have been why it did not pass: our
+// timeout, a script's own, a server that had waited long enough for us. The
+// second answer counts whatever happens, so that a machine that starves us time
+// and again does not hide a service that is dead.
 func (p *prober) probe(ctx context.Context) vip.Result {
 	start := time.Now()
+	r := p.once(ctx, start)
+	if r.Outcome != vip.Pass && ctx.Err() == nil && p.ticks.Load().frozen(start, time.Now()) {
+		p.log.LogAttrs(ctx, slog.LevelDebug, "probe thrown away: we did not run all the time")
+		return p.once(ctx, time.Now())
+	}
+	return r
+}
+
+// once asks once and completes the result.
+func (p *prober) once(ctx context.Context, start time.Time) vip.Result {
 	p.setBusy(start)
 	defer p.busy.Store(nil)
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)

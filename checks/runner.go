@@ -12,6 +12,10 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
+// tickEvery is a quarter of the 2 s after which the agent counts as standing still:
+// a tick that a busy machine makes late must not look like that.
+const tickEvery = 500 * time.Millisecond
+
 // Probe asks for one check to be probed.
 type Probe struct {
 	Config      // has passed Validate
@@ -43,10 +47,14 @@ type Options struct {
 // A probe never overlaps another of the same check: slots that a slow one
 // covers are skipped. One that does not even end at its timeout is reported as
 // failed in its place, once per interval.
+//
+// A time in which this process did not run counts against no service: a probe
+// under way in it that does not pass is thrown away and repeated at once, and is
+// not stuck before it has had its time anew.
 type Runner struct {
-	options  Options
-	sets     chan []Probe // the latest that Apply was given and Run has not taken
-	lastTick atomic.Pointer[time.Time]
+	options Options
+	sets    chan []Probe          // the latest that Apply was given and Run has not taken
+	ticks   atomic.Pointer[ticks] // Run's goroutine alone writes it
 
 	// Run's goroutine alone.
 	probers map[string]*prober
@@ -65,7 +73,9 @@ func NewRunner(o Options) *Runner {
 	if o.Go == nil {
 		o.Go = func(f func()) { go f() }
 	}
-	return &Runner{options: o, sets: make(chan []Probe, 1), probers: make(map[string]*prober)}
+	r := &Runner{options: o, sets: make(chan []Probe, 1), probers: make(map[string]*prober)}
+	r.ticks.Store(&ticks{})
+	return r
 }
 
 // Apply makes set what is probed; names in it are unique. A check whose Config
@@ -88,14 +98,11 @@ func (r *Runner) Apply(set []Probe) {
 	}
 }
 
-// LastTick is when Run's goroutine was last seen at work, which is once a second
+// LastTick is when Run's goroutine was last seen at work, which is each tickEvery
 // at least; zero before Run. It carries a monotonic reading. Any goroutine may
 // call it.
 func (r *Runner) LastTick() time.Time {
-	if t := r.lastTick.Load(); t != nil {
-		return *t
-	}
-	return time.Time{}
+	return r.ticks.Load().last
 }
 
 // Run probes until ctx is done, and returns nil when the last goroutine has
@@ -104,12 +111,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.group.Wait()
 	defer cancel()
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
-		now := time.Now()
-		r.lastTick.Store(&now)
-		r.tend(now)
+		t := r.ticks.Load().next(time.Now())
+		r.ticks.Store(&t)
+		r.tend(t)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -147,6 +154,7 @@ func (r *Runner) start(ctx context.Context, want Probe, old *prober, window time
 		config: want.Config,
 		report: r.options.Report,
 		log:    r.options.Log.With("check", want.Name),
+		ticks:  &r.ticks,
 		phase:  time.Duration(r.options.Rand.Int64N(int64(min(want.Interval, window)))).Truncate(phaseSlot),
 		cancel: cancel,
 		fast:   make(chan bool, 1),
@@ -168,12 +176,12 @@ func (r *Runner) start(ctx context.Context, want Probe, old *prober, window time
 // tend drops the probers that have ended (until then they are kept, so that a
 // check which is removed and comes back waits for its own last probe), and
 // speaks for those that are stuck.
-func (r *Runner) tend(now time.Time) {
+func (r *Runner) tend(t ticks) {
 	for name, p := range r.probers {
 		if p.ended() {
 			delete(r.probers, name)
 		} else {
-			p.reportStuck(now)
+			p.reportStuck(t)
 		}
 	}
 }
