@@ -34,7 +34,7 @@ type Peer struct {
 	Passive      bool
 	Up           bool             // false: close it with Cease and Text, and keep it closed
 	Text         string           // shutdown communication, RFC 9003
-	Cause        vip.SessionCause // why it is not to be up; CauseNone counts as CauseNotWanted
+	Cause        vip.SessionCause // why it is not to be up
 	NextHop6     netip.Addr       // resolved next hop for IPv6 VIPs on an IPv4 session; zero: send none
 }
 

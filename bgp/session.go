@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"cmp"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -61,16 +60,9 @@ func (e *Engine) endSessions() {
 	}
 }
 
-// reportChange tells the owner what it does not know yet, in maps of its own. A
-// session that we keep down says so, whatever the speaker saw last.
+// reportChange tells the owner what it does not know yet, in maps of its own.
 func (e *Engine) reportChange() {
-	sessions := make(map[string]vip.Session, len(e.sessions))
-	for name, s := range e.sessions {
-		if p, _ := e.want.peer(name); !p.Up && s.State != vip.Established {
-			s.Cause, s.Detail = cmp.Or(p.Cause, vip.CauseNotWanted), p.Text
-		}
-		sessions[name] = s
-	}
+	sessions := maps.Clone(e.sessions)
 	if !e.sentNew && maps.EqualFunc(sessions, e.reported, sessionEqual) {
 		return
 	}

@@ -187,20 +187,20 @@ func (e *Engine) wake(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// report tells the owner and the log what changed.
+// report tells the owner what changed, and the log which router there is.
 func (e *Engine) report(now time.Time) {
 	is := make(map[string]vip.Neighbor, len(e.links)+len(e.down))
 	for name, l := range e.links {
 		is[name] = l.neighbor(now)
 	}
 	for name := range e.down {
-		is[name] = vip.Neighbor{Detail: fmt.Sprintf("link %s is down", name)}
+		is[name] = vip.Neighbor{} // what its link is like is not ours to say
 	}
 	if maps.Equal(is, e.reported) {
 		return
 	}
 	for name, n := range is {
-		if was := e.reported[name]; was.Address != n.Address || was.Detail != n.Detail {
+		if was := e.reported[name]; was.Address != n.Address {
 			e.options.Log.Info("neighbour changed", "link", name, "from", text(was.Address), "to", text(n.Address), "reason", n.Detail)
 		}
 	}

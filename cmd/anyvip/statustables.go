@@ -180,8 +180,12 @@ func families(s *anyvipv1.Session) string {
 	return strings.Join(words, ",")
 }
 
-// sessionWhy is the cause in one word, and what to do.
+// sessionWhy is the cause in one word, and what to do; of a session that is up,
+// what is odd about it.
 func sessionWhy(s *anyvipv1.Session) string {
+	if w := s.GetWarning(); w != "" {
+		return "warning: " + w
+	}
 	if s.GetCause() == anyvipv1.SessionCause_NONE || s.GetCause() == anyvipv1.SessionCause_UNSPECIFIED {
 		return s.GetDetail()
 	}

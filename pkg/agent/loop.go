@@ -157,6 +157,7 @@ func (l *loop) decide() {
 	l.desired = policy.Decide(l.input)
 	l.snapshot.Counters.Decisions++
 	l.apply()
+	l.recordSessions(before.Shown, l.desired.Shown)
 	l.recordDecisions(before)
 	if l.desired.Phase == policy.Running && l.input.Phase == policy.Starting {
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: policy.Starting.String(), To: policy.Running.String()})
@@ -229,7 +230,6 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 }
 
 func (l *loop) takeBGP(r bgp.Report) {
-	l.recordSessions(l.input.Sessions, r.Sessions)
 	l.input.Sessions, l.input.Sent = r.Sessions, r.Sent
 }
 

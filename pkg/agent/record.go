@@ -80,7 +80,7 @@ func (l *loop) recordSessions(before, after map[string]vip.Session) {
 		if !sessionNews(was, is) {
 			continue
 		}
-		reason := is.Detail
+		reason := cmp.Or(is.Detail, is.Warning)
 		if reason == "" && is.Cause != vip.CauseNone {
 			reason = is.Cause.String()
 		}
@@ -93,11 +93,11 @@ func (l *loop) recordSessions(before, after map[string]vip.Session) {
 }
 
 // sessionNews says whether a change is worth an event: coming up, going down,
-// and another cause for staying down. The steps of an attempt are none, nor
+// another cause for staying down, and what is odd while it is up. The steps of an attempt are none, nor
 // that a session is down which nobody wants.
 func sessionNews(was, is vip.Session) bool {
 	if was.State == vip.Established || is.State == vip.Established {
-		return was.State != is.State || was.Flaps != is.Flaps
+		return was.State != is.State || was.Flaps != is.Flaps || was.Warning != is.Warning
 	}
 	return was.Cause != is.Cause && is.Cause != vip.CauseNone && is.Cause != vip.CauseNotWanted
 }

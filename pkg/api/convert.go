@@ -23,15 +23,17 @@ import (
 // statusOf is a Snapshot in the words of the protocol.
 func statusOf(s *status.Snapshot) *anyvipv1.Status {
 	out := &anyvipv1.Status{
-		Serial:    s.Serial,
-		At:        timeOf(s.At),
-		Node:      text(s.Node),
-		Version:   text(s.Version),
-		Started:   timeOf(s.Started),
-		Phase:     enum[anyvipv1.Phase_Enum](s.Phase),
-		Services:  each(s.Desired.Decisions, serviceOf),
-		Checks:    each(s.Checks, func(c status.Check) *anyvipv1.Check { return checkOf(c, s.Input.Checks[c.Name]) }),
-		Sessions:  each(s.Peers, func(p status.Peer) *anyvipv1.Session { return sessionOf(p, s.Input) }),
+		Serial:   s.Serial,
+		At:       timeOf(s.At),
+		Node:     text(s.Node),
+		Version:  text(s.Version),
+		Started:  timeOf(s.Started),
+		Phase:    enum[anyvipv1.Phase_Enum](s.Phase),
+		Services: each(s.Desired.Decisions, serviceOf),
+		Checks:   each(s.Checks, func(c status.Check) *anyvipv1.Check { return checkOf(c, s.Input.Checks[c.Name]) }),
+		Sessions: each(s.Peers, func(p status.Peer) *anyvipv1.Session {
+			return sessionOf(p, s.Desired.Shown[p.Name], len(s.Input.Sent[p.Name]))
+		}),
 		Addresses: addressesOf(s.Input.Addresses),
 		Events:    each(s.Events, eventOf),
 		DefaultRoutes: each(s.Input.Defaults, func(r vip.DefaultRoute) *anyvipv1.DefaultRoute {
@@ -97,8 +99,7 @@ func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
 	return out
 }
 
-func sessionOf(p status.Peer, in policy.Input) *anyvipv1.Session {
-	s := in.Sessions[p.Name]
+func sessionOf(p status.Peer, s vip.Session, sent int) *anyvipv1.Session {
 	out := &anyvipv1.Session{
 		Peer:      text(p.Name),
 		Address:   addressText(p.Address),
@@ -108,13 +109,14 @@ func sessionOf(p status.Peer, in policy.Input) *anyvipv1.Session {
 		Since:     timeOf(s.Since),
 		Cause:     enum[anyvipv1.SessionCause_Enum](s.Cause),
 		Detail:    text(s.Detail),
+		Warning:   text(s.Warning),
 		Flaps:     s.Flaps,
 		Local:     addressText(s.Local),
 		RemoteId:  addressText(s.RemoteID),
 		Families: each(s.Families, func(f vip.Family) anyvipv1.Family_Enum {
 			return enum[anyvipv1.Family_Enum](f)
 		}),
-		SentPrefixes: uint32(len(in.Sent[p.Name])),
+		SentPrefixes: uint32(sent),
 	}
 	if p.Interface != "" && s.Cause != vip.CauseNoNeighbor {
 		out.Address = addressText(s.Remote)

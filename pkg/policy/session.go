@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -11,12 +13,30 @@ import (
 // sessions says which sessions should be up, and on which links a router is to
 // be found for it.
 func (d *decider) sessions() {
+	d.out.Shown = make(map[string]vip.Session, len(d.in.Peers))
 	for _, p := range d.in.Peers {
-		d.out.Sessions = append(d.out.Sessions, d.session(p))
+		w := d.session(p)
+		d.out.Sessions = append(d.out.Sessions, w)
+		d.out.Shown[p.Name] = d.shown(p, w)
 		if l, ok := d.link(p.Interface); ok {
 			d.out.Unnumbered = append(d.out.Unnumbered, l)
 		}
 	}
+}
+
+// shown is a session as people see it: where we keep it down, why, whatever the
+// speaker saw last.
+func (d *decider) shown(p Peer, w SessionWant) vip.Session {
+	s := d.in.Sessions[p.Name]
+	switch {
+	case s.State == vip.Established:
+		if odd := d.in.Neighbors[p.Interface].Detail; p.Interface != "" && odd != "" {
+			s.Warning = strings.TrimPrefix(s.Warning+"; "+odd, "; ")
+		}
+	case !w.Up:
+		s.Cause, s.Detail = w.Cause, w.Text
+	}
+	return s
 }
 
 func (d *decider) session(p Peer) SessionWant {
@@ -55,7 +75,7 @@ func (d *decider) obstacle(p Peer) (vip.SessionCause, string) {
 	case !l.Up:
 		return vip.CauseLinkDown, fmt.Sprintf("link %s is down", p.Interface)
 	case !neighbor.Address.IsValid():
-		return vip.CauseNoNeighbor, neighbor.Detail
+		return vip.CauseNoNeighbor, cmp.Or(neighbor.Detail, "looking for a router on "+p.Interface)
 	}
 	return vip.CauseNone, ""
 }
