@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -30,12 +29,18 @@ const (
 // The first line of its output, standard error included, is the detail.
 //
 // There is no shell, standard input is empty, the directory is /, and the
-// environment has PATH and what Env adds. The command leads a process group of
-// its own, which gets SIGKILL at the timeout, and also when the command has ended
-// by itself: a probe leaves nothing behind but what left the group on
-// purpose (setsid). There is no Pdeathsig: it follows the thread that forked, not
-// the process, and reaches the leader of the group alone. What an agent that is
-// killed leaves behind, its systemd unit or container ends.
+// environment has PATH and what Env adds. The command leads a session and a
+// process group of its own. The group gets SIGKILL at the timeout, and also when
+// the command has ended by itself. After a timeout, and where somebody still holds
+// the output open, the whole session gets it, for what left the group alone:
+// timeout(1) and shells with job control do. So a probe that hangs leaves nothing
+// behind but what left the session on purpose (setsid), and one that ends in time
+// what left the group besides, if it closed its output: to look through all
+// processes after every probe costs too much.
+//
+// There is no Pdeathsig: it follows the thread that forked, not the process, and
+// reaches the leader alone. What an agent that is killed leaves behind, its systemd
+// unit or container ends.
 type Exec struct {
 	Command []string `yaml:"command" doc:"program (absolute path) and arguments; no shell. Exit code 0: pass, 1: degraded, 2: fail, 3: could not ask, other: fail"`
 	Env     []string `yaml:"env" doc:"NAME=VALUE, besides PATH; nothing else is inherited"`
@@ -77,14 +82,12 @@ func (e execChecker) Probe(ctx context.Context) vip.Result {
 	cmd.Dir = "/"
 	cmd.Env = append([]string{execPath}, e.Env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return killGroup(cmd.Process) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = outputGrace
-	err := cmd.Run()
+	err := children.run(cmd)
 	if cmd.Process != nil {
-		// The group keeps its number for as long as anyone is in it.
-		_ = killGroup(cmd.Process) // nobody left is what we hope for
-		reap(cmd.Process)
+		cleanUp(cmd.Process.Pid, ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay))
 	}
 	if cmd.ProcessState == nil {
 		return vip.Result{Outcome: vip.Error, Class: vip.ClassLocal, Detail: "start: " + err.Error()}
@@ -92,25 +95,19 @@ func (e execChecker) Probe(ctx context.Context) vip.Result {
 	return judge(ctx, cmd.ProcessState.Sys().(syscall.WaitStatus), out.firstLine())
 }
 
-// killGroup kills every process in the group that leader leads or led.
-func killGroup(leader *os.Process) error {
-	err := syscall.Kill(-leader.Pid, syscall.SIGKILL)
-	if errors.Is(err, syscall.ESRCH) {
-		return os.ErrProcessDone
+// cleanUp ends what the command that leader was has left behind, and reaps what
+// of it comes to us. It searches the session only where it is known to be needed.
+func cleanUp(leader int, search bool) {
+	groups := []int{leader}
+	if search {
+		groups = append(groups, killTree(leader)...)
+	} else {
+		_ = killGroup(leader) // nobody left is what we hope for
 	}
-	return err
-}
-
-// reap takes the remains of the group that leader led. They are ours where
-// orphans come to us: an agent that is process 1 of its container would keep
-// them as zombies until no process can be started. Anywhere else there are none.
-func reap(leader *os.Process) {
-	for {
-		_, err := syscall.Wait4(-leader.Pid, nil, 0, nil)
-		if err != nil && !errors.Is(err, syscall.EINTR) {
-			return
-		}
+	for _, group := range groups {
+		reapGroup(group)
 	}
+	children.reapStrays()
 }
 
 // judge turns the end of a command into a result; line is what it said.

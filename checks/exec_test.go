@@ -113,6 +113,31 @@ func TestExecKillsTheWholeGroup(t *testing.T) {
 	eventually(t, "all of the group are dead", func() bool { return countRunning(readPIDs(t, pids)) == 0 })
 }
 
+// timeout(1) makes itself a process group of its own.
+func TestExecKillsTheWholeSession(t *testing.T) {
+	for _, tc := range []struct {
+		name, script string
+		want         vip.Outcome
+	}{
+		{"at the timeout", "timeout 1000 sh -c 'echo $$ > PIDS; timeout 1000 sleep 1000; :'; :", vip.Fail},
+		{"at the timeout, with its output closed", "timeout 1000 sh -c 'echo $$ > PIDS; timeout 1000 sleep 1000; :' >/dev/null 2>&1; :", vip.Fail},
+		{"where its output is held open after its end", "timeout 1000 sh -c 'echo $$ > PIDS; exec sleep 1000' & while ! [ -s PIDS ]; do sleep 0.01; done", vip.Pass},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pids := filepath.Join(t.TempDir(), "pids")
+			r := probe(t, shell(strings.ReplaceAll(tc.script, "PIDS", pids)), 500*time.Millisecond)
+			if r.Outcome != tc.want {
+				t.Errorf("result %+v, want %s", r, tc.want)
+			}
+			left := readPIDs(t, pids)
+			if len(left) != 1 {
+				t.Fatalf("%d processes wrote their ids: this test shows nothing", len(left))
+			}
+			eventually(t, "it is dead", func() bool { return countRunning(left) == 0 })
+		})
+	}
+}
+
 // A child that holds the output does not delay what the timeout found.
 func TestExecEndsAtTheTimeout(t *testing.T) {
 	const timeout = 50 * time.Millisecond
@@ -148,7 +173,7 @@ func TestExecKillsWhatACommandLeavesBehind(t *testing.T) {
 	}
 }
 
-// What leaves the group on purpose is not killed, but does not hold the probe.
+// What leaves the session on purpose is not killed, but does not hold the probe.
 func TestExecIsNotHeldByADaemon(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
 	start := time.Now()

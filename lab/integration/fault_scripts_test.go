@@ -13,9 +13,9 @@ import (
 // sleeper is in the command line of every process that a hanging script starts.
 const sleeper = "86399.77"
 
-// TestHangingScripts runs 200 scripts a second. Then 20 of them hang, with children
-// and grandchildren, until they are killed at their timeout: the others go on on
-// time, and nothing is left of any.
+// TestHangingScripts runs 200 scripts a second. Then 20 of them hang, with children,
+// grandchildren and timeout(1), which leaves the process group, until they are
+// killed at their timeout: the others go on on time, and nothing is left of any.
 //
 // It is not parallel with other tests, and goes before what else is on the machine:
 // what it measures is the time of starts. What makes scripts late every time must not
@@ -36,7 +36,7 @@ func TestHangingScripts(t *testing.T) {
 		for i := range scripts {
 			line := fmt.Sprintf(": > /run/starts/%d-$$", i)
 			if i < hanging {
-				line = fmt.Sprintf("test -e /run/hang || exit 0; sleep %s & (sleep %s & sleep %s) & trap '' TERM; wait; wait", sleeper, sleeper, sleeper)
+				line = fmt.Sprintf("test -e /run/hang || exit 0; sleep %s & (sleep %s & timeout 9999 sleep %s) & trap '' TERM; wait; wait", sleeper, sleeper, sleeper)
 			}
 			fmt.Fprintf(&more, "  - {name: script-%d, exec: {command: [/bin/sh, -c, %q]}, interval: %s, timeout: 800ms, scope: advisory}\n", i, line, interval)
 		}
