@@ -71,14 +71,16 @@ func (s *Speaker) updateDefaults(p *peer) {
 	if p.session.State != vip.Established {
 		return
 	}
-	if now := s.readDefaults(p); !slices.Equal(now, p.session.Defaults) {
-		p.session.Defaults = now
+	was, warning := p.session.Defaults, p.session.Warning
+	p.session.Defaults = s.readDefaults(p)
+	p.session.Warning = p.warning()
+	if !slices.Equal(was, p.session.Defaults) || warning != p.session.Warning {
 		s.tell(p)
 	}
 }
 
 // readDefaults are the default routes that an Established peer gives us now;
-// none unless they are asked for. One that cannot be used is logged, once.
+// none unless they are asked for. Why one cannot be used is the peer's trouble.
 func (s *Speaker) readDefaults(p *peer) (defaults []vip.Default) {
 	if !s.importDefault {
 		return nil
@@ -100,10 +102,7 @@ func (s *Speaker) readDefaults(p *peer) (defaults []vip.Default) {
 			p.defaultsDue = time.Now().Add(lookAgain)
 		}
 	}
-	if trouble != "" && trouble != p.trouble {
-		s.log.Warn("a peer's default route cannot be used", "peer", p.want.Name, "error", strings.TrimSuffix(trouble, "; "))
-	}
-	p.trouble = trouble
+	p.trouble = strings.TrimSuffix(trouble, "; ")
 	return defaults
 }
 

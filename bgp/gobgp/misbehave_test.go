@@ -3,6 +3,7 @@ package gobgp
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -37,7 +38,7 @@ func quitter(t *testing.T, address netip.Addr, ends *atomic.Int64) {
 			}
 			go func() {
 				defer c.Close()
-				if quit(c, address) {
+				if comeUp(c, address, 9*time.Second) {
 					ends.Add(1)
 				}
 			}()
@@ -45,13 +46,13 @@ func quitter(t *testing.T, address netip.Addr, ends *atomic.Int64) {
 	}()
 }
 
-// quit holds one session up to Established, and a little longer.
-func quit(c net.Conn, id netip.Addr) bool {
+// comeUp is the peer's end of a session, up to Established.
+func comeUp(c net.Conn, id netip.Addr, hold time.Duration) bool {
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	if _, err := readMessage(c); err != nil {
 		return false
 	}
-	open, err := handshake{asn: 65002, id: id, peer: bgp.Peer{HoldTime: 9 * time.Second}}.open()
+	open, err := handshake{asn: 65002, id: id, peer: bgp.Peer{HoldTime: hold}}.open()
 	if err != nil {
 		return false
 	}
@@ -124,4 +125,25 @@ func TestManyPeersThatQuitKeepNoCallerWaiting(t *testing.T) {
 func queues() int {
 	buf := make([]byte, 8<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "infiniteBuffer(")
+}
+
+func TestAHoldTimeOf0IsWorthAWarning(t *testing.T) {
+	needNamespaces(t)
+	run(t, "ip", "link", "set", "lo", "up")
+	address := netip.MustParseAddr("127.0.7.9")
+	l, err := net.Listen("tcp", netip.AddrPortFrom(address, quitterPort).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		if c, err := l.Accept(); err == nil && comeUp(c, address, 0) {
+			_, _ = io.Copy(io.Discard, c)
+		}
+	}()
+	n := startNode(t, desired(bgp.Peer{Name: "careless", Address: address, ASN: 65002, Port: quitterPort, HoldTime: 9 * time.Second, Up: true}))
+	n.waitUp("careless", 5*time.Second)
+	if s := n.session("careless"); s.HoldTime != 0 || !strings.Contains(s.Warning, "hold time 0") {
+		t.Errorf("%+v", s)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
@@ -21,7 +22,7 @@ type peer struct {
 	extended bool        // the peer takes IPv4 with an IPv6 next hop (RFC 8950)
 	heard    heardAS     // of an external peer
 	only6    bool        // IPv4 is not offered to it, see hasTwin
-	trouble  string      // with its default routes, as last logged
+	trouble  string      // with its default routes
 
 	open    bool
 	opened  time.Time        // when it was opened last
@@ -194,6 +195,18 @@ func (s *Speaker) learn(p *peer) (k known, err error) {
 		}
 	})
 	return k, err
+}
+
+// warning is what is odd about a session that is up.
+func (p *peer) warning() string {
+	var odd []string
+	if p.session.HoldTime == 0 {
+		odd = append(odd, "the peer asks for hold time 0, so that nobody notices when it dies: set one there, 3 s at least")
+	}
+	if p.trouble != "" {
+		odd = append(odd, "its default route cannot be used: "+p.trouble)
+	}
+	return strings.Join(odd, "; ")
 }
 
 // haste is how often a peer's session was opened again at once after it had been

@@ -22,7 +22,7 @@ const (
 	idleTurn     = time.Hour
 	learnGap     = time.Millisecond
 	learnLimit   = time.Second
-	defaultsGap  = 100 * time.Millisecond // a peer's default routes are read at most this often
+	defaultsGap  = 20 * time.Millisecond // a peer's default routes are read at most this often
 )
 
 // takeSignal is where everything that happens to a session comes in.
@@ -185,6 +185,7 @@ func (s *Speaker) establish(p *peer) {
 	p.session.HoldTime, p.session.Local, p.session.RemoteID = n.holdTime, n.local, n.remoteID
 	p.session.Families, p.extended = negotiated(p.want, c.caps)
 	p.session.Defaults = s.readDefaults(p)
+	p.session.Warning = p.warning()
 	if only6 := !p.extended && (p.only6 || s.hasTwin(p)); only6 != p.only6 {
 		p.only6, p.reopen = only6, now
 	}

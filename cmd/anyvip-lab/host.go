@@ -26,7 +26,11 @@ func host(args []string) error {
 		}
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		if err := cmd.Run(); err != nil {
+		err := cmd.Run()
+		if ctx.Err() != nil {
+			return nil // the signal ended the line too
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", line, err)
 		}
 	}

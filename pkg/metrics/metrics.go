@@ -61,7 +61,7 @@ var (
 	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the Established session; status says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, defaultHops}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
 	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
