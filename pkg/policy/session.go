@@ -63,6 +63,9 @@ func (d *decider) obstacle(p Peer) (vip.SessionCause, string) {
 		if name := d.deadLink(p); name != "" {
 			return vip.CauseLinkDown, fmt.Sprintf("link %s is down", name)
 		}
+		if local, gone := d.lostAddress(p); gone {
+			return vip.CauseLinkDown, fmt.Sprintf("its address %s is on no link of this host any more", local)
+		}
 		return vip.CauseNone, ""
 	}
 	l, there := d.link(p.Interface)
@@ -96,6 +99,19 @@ func (d *decider) deadLink(p Peer) (name string) {
 		name = l.Name
 	}
 	return name
+}
+
+// lostAddress is our address of an Established session, if no link has it any
+// more: a link that is removed, or set down with IPv6, takes its addresses along.
+func (d *decider) lostAddress(p Peer) (local netip.Addr, gone bool) {
+	s := d.in.Sessions[p.Name]
+	if s.State != vip.Established || !s.Local.IsValid() || d.in.Links == nil {
+		return local, false
+	}
+	local = s.Local.WithZone("")
+	return local, !slices.ContainsFunc(d.in.Links, func(l vip.Link) bool {
+		return slices.ContainsFunc(l.Prefixes, func(q netip.Prefix) bool { return q.Addr() == local })
+	})
 }
 
 func (d *decider) link(name string) (vip.Link, bool) {

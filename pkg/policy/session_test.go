@@ -58,6 +58,32 @@ func TestASessionIsShownAsItIsNow(t *testing.T) {
 	}
 }
 
+// A link that is removed, or set down with IPv6, is not there to be found dead.
+func TestASessionWhoseAddressIsGoneIsClosed(t *testing.T) {
+	for name, test := range map[string]struct {
+		state vip.SessionState
+		local string
+		links []vip.Link
+		up    bool
+	}{
+		"its address is there":         {vip.Established, "10.0.1.2", world().Links, true},
+		"its link was removed":         {vip.Established, "10.0.1.2", []vip.Link{{Name: "lo", Up: true}}, false},
+		"another address is gone":      {vip.Established, "fe80::1%eth0", world().Links, true},
+		"links are not known yet":      {vip.Established, "10.0.1.2", nil, true},
+		"it was not up, so try it out": {vip.Active, "10.0.1.2", []vip.Link{{Name: "lo", Up: true}}, true},
+	} {
+		in := world()
+		in.Links = test.links
+		s := established(test.local, "10.0.1.1")
+		s.State = test.state
+		in.Sessions = map[string]vip.Session{"tor-a": s}
+		w := policy.Decide(in).Sessions[0]
+		if w.Up != test.up || !w.Up && (w.Cause != vip.CauseLinkDown || w.Text != "its address 10.0.1.2 is on no link of this host any more") {
+			t.Errorf("%s: %+v", name, w)
+		}
+	}
+}
+
 func TestASessionIsWantedWhereNothingStandsInItsWay(t *testing.T) {
 	torA, fabric := netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("fe80::a%eth1")
 	eth0 := vip.Link{Name: "eth0", Index: 2, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}}
