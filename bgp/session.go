@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"cmp"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -61,21 +60,14 @@ func (e *Engine) endSessions() {
 	}
 }
 
-// reportChange tells the owner what it does not know yet, in maps of its own. A
-// session that we keep down says so, whatever the speaker saw last.
+// reportChange tells the owner what it does not know yet, in maps of its own: what
+// the speaker saw, and nothing of what the owner wants, which it knows better.
 func (e *Engine) reportChange() {
-	sessions := make(map[string]vip.Session, len(e.sessions))
-	for name, s := range e.sessions {
-		if p, _ := e.want.peer(name); !p.Up && s.State != vip.Established {
-			s.Cause, s.Detail = cmp.Or(p.Cause, vip.CauseNotWanted), p.Text
-		}
-		sessions[name] = s
-	}
-	if !e.sentNew && maps.EqualFunc(sessions, e.reported, sessionEqual) {
+	if !e.sentNew && maps.EqualFunc(e.sessions, e.reported, sessionEqual) {
 		return
 	}
-	e.reported, e.sentNew = sessions, false
-	e.report(Report{Sessions: sessions, Sent: maps.Clone(e.reader.sent)})
+	e.reported, e.sentNew = maps.Clone(e.sessions), false
+	e.report(Report{Sessions: e.reported, Sent: maps.Clone(e.reader.sent)})
 }
 
 func sessionEqual(a, b vip.Session) bool {

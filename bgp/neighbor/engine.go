@@ -194,7 +194,7 @@ func (e *Engine) report(now time.Time) {
 		is[name] = l.neighbor(now)
 	}
 	for name := range e.down {
-		is[name] = vip.Neighbor{Detail: fmt.Sprintf("link %s is down", name)}
+		is[name] = vip.Neighbor{} // that the link is down, its owner knows: said again here, it would be said too long
 	}
 	if maps.Equal(is, e.reported) {
 		return

@@ -126,8 +126,9 @@ type fakeSpeaker struct {
 	mu         sync.Mutex
 	generation uint64
 	failing    bool
-	complained bool // its failure is in the transcript, which shows it once
-	booting    bool // just restarted: no session yet
+	slow       time.Duration // how long Sessions takes
+	complained bool          // its failure is in the transcript, which shows it once
+	booting    bool          // just restarted: no session yet
 	reachable  map[string][]vip.Family
 	defaults   map[string][]vip.Default // what peers give, by peer
 	sessions   bgp.Sessions
@@ -143,6 +144,10 @@ func newFakeSpeaker(s *transcript) *fakeSpeaker {
 var errSpeaker = errors.New("speaker does not answer")
 
 func (f *fakeSpeaker) Sessions(_ context.Context, s bgp.Sessions) (uint64, error) {
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failing {
@@ -218,8 +223,6 @@ func (f *fakeSpeaker) settle() {
 		case f.booting:
 		case p.Up:
 			s.State, s.Cause, s.Detail = vip.Active, vip.CauseRefused, "connection refused"
-		default:
-			s.Cause = vip.CauseNotWanted
 		}
 		f.up[p.Name] = up
 		f.notify(bgp.Event{Generation: f.generation, Session: s})
@@ -257,7 +260,7 @@ func (f *fakeSpeaker) gives(name string, hops []string) error {
 	return nil
 }
 
-func (f *fakeSpeaker) fault(what string) error {
+func (f *fakeSpeaker) fault(what, duration string) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch what {
@@ -277,10 +280,12 @@ func (f *fakeSpeaker) fault(what string) error {
 			f.booting = false
 			f.settle()
 		})
+	case "slow":
+		f.slow, err = time.ParseDuration(duration)
 	default:
-		return fmt.Errorf("no fault %q", what)
+		err = fmt.Errorf("no fault %q", what)
 	}
-	return nil
+	return err
 }
 
 // fakeHost is a host that does at once what it is asked.
@@ -356,9 +361,13 @@ const routerDelay = 10 * time.Millisecond
 func (h *fakeHost) tellRouters() {
 	found := map[string]vip.Neighbor{}
 	for _, l := range h.searched {
-		n := vip.Neighbor{Detail: "no router advertisement heard on " + l.Name}
-		if a := h.routers[l.Name]; l.Up && a.IsValid() {
-			n = vip.Neighbor{Address: a.WithZone(l.Name)}
+		n := vip.Neighbor{}
+		switch a := h.routers[l.Name]; {
+		case !l.Up:
+		case a.IsValid():
+			n.Address = a.WithZone(l.Name)
+		default:
+			n.Detail = "no router advertisement heard on " + l.Name
 		}
 		found[l.Name] = n
 	}

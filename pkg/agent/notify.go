@@ -76,7 +76,7 @@ func statusLine(s *status.Snapshot) string {
 			announced++
 		}
 	}
-	for _, session := range s.Input.Sessions {
+	for _, session := range s.Desired.Shown {
 		if session.State == vip.Established {
 			up++
 		}

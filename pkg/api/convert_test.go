@@ -40,23 +40,24 @@ func fullSnapshot() *status.Snapshot {
 				p6.Addr(): {Addr: p6.Addr(), State: vip.AddressAbsent, Since: ago(time.Second), Lost: []time.Time{ago(time.Second)}, Detail: "it is gone"},
 				p4.Addr(): {Addr: p4.Addr(), State: vip.AddressPresent, Since: ago(time.Hour), Ours: true, Link: "lo"},
 			},
-			Sessions: map[string]vip.Session{
+			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{torA}}, {Family: vip.IPv6, Detail: "the kernel refuses it"}},
+			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
+		},
+		Desired: policy.Desired{
+			Shown: map[string]vip.Session{
 				"tor-a": {Peer: "tor-a", State: vip.Established, Since: ago(time.Minute), Flaps: 2, Local: netip.MustParseAddr("10.0.1.2"), Remote: torA,
 					RemoteID: torA, HoldTime: 9 * time.Second, Families: []vip.Family{vip.IPv4, vip.IPv6}},
 				"fabric": {Peer: "fabric", State: vip.OpenConfirm, Since: ago(time.Second), Remote: netip.MustParseAddr("fe80::a%eth1"), RemoteAS: 4200000001},
 				"tor-b":  {Peer: "tor-b", State: vip.OpenSent, Since: ago(time.Second), Cause: vip.CauseNoOpen, Detail: "it never speaks"},
 			},
-			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{torA}}, {Family: vip.IPv6, Detail: "the kernel refuses it"}},
-			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
-		},
-		Desired: policy.Desired{Decisions: []policy.Decision{{
-			Service: "web", Disposition: policy.Degraded, Level: vip.LevelDegraded, Since: ago(time.Second),
-			Reasons: []policy.Reason{{Code: policy.CodeCheckDegraded, Subject: "web", Detail: "slow", Since: ago(time.Second), Until: at.Add(time.Second)}},
-			Addresses: []policy.AddressDecision{
-				{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}, Reasons: []policy.Reason{{Code: policy.CodeSessionDown, Subject: "tor-b"}}},
-				{Prefix: p6, Reasons: []policy.Reason{{Code: policy.CodeAddressAbsent, Subject: "2001:db8:10::10"}}},
-			},
-		}}},
+			Decisions: []policy.Decision{{
+				Service: "web", Disposition: policy.Degraded, Level: vip.LevelDegraded, Since: ago(time.Second),
+				Reasons: []policy.Reason{{Code: policy.CodeCheckDegraded, Subject: "web", Detail: "slow", Since: ago(time.Second), Until: at.Add(time.Second)}},
+				Addresses: []policy.AddressDecision{
+					{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}, Reasons: []policy.Reason{{Code: policy.CodeSessionDown, Subject: "tor-b"}}},
+					{Prefix: p6, Reasons: []policy.Reason{{Code: policy.CodeAddressAbsent, Subject: "2001:db8:10::10"}}},
+				},
+			}}},
 		Peers: []status.Peer{{Name: "tor-b", Address: netip.MustParseAddr("10.0.1.3"), ASN: 65000}, {Name: "tor-a", Address: torA, ASN: 65000}, {Name: "tor-new"},
 			{Name: "fabric", Interface: "eth1"}},
 		Checks: []status.Check{{Name: "web", Kind: "http", Target: "http://127.0.0.1/", Probes: 12, Last: vip.Result{Check: "web",

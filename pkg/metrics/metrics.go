@@ -95,7 +95,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		e.check(k, s.Input.Checks[k.Name])
 	}
 	for _, p := range s.Input.Peers {
-		e.session(p.Name, s.Input.Sessions[p.Name], s.Input.Sent[p.Name])
+		e.session(p.Name, s.Desired.Shown[p.Name], s.Input.Sent[p.Name])
 	}
 }
 

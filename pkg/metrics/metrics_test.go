@@ -35,15 +35,16 @@ func snapshot() *status.Snapshot {
 				"db":  {Verdict: health.Verdict{Outcome: vip.Fail, Since: at, ErrorSince: at}},
 			},
 			Addresses: map[netip.Addr]vip.Address{p4.Addr(): {State: vip.AddressPresent}, p6.Addr(): {State: vip.AddressAbsent}},
-			Sessions: map[string]vip.Session{
+			Defaults:  []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{netip.MustParseAddr("10.0.1.1")}}, {Family: vip.IPv6}},
+			Sent:      map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
+		},
+		Desired: policy.Desired{
+			Shown: map[string]vip.Session{
 				"tor-a": {Peer: "tor-a", State: vip.Established, Since: at, Flaps: 2},
 				"tor-b": {Peer: "tor-b", State: vip.Active},
 			},
-			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{netip.MustParseAddr("10.0.1.1")}}, {Family: vip.IPv6}},
-			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
-		},
-		Desired: policy.Desired{Decisions: []policy.Decision{{Service: "web", Disposition: policy.Announced, Level: vip.LevelPass,
-			Addresses: []policy.AddressDecision{{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}}, {Prefix: p6}}}}},
+			Decisions: []policy.Decision{{Service: "web", Disposition: policy.Announced, Level: vip.LevelPass,
+				Addresses: []policy.AddressDecision{{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}}, {Prefix: p6}}}}},
 		Checks: []status.Check{
 			{Name: "web", Probes: 12, Last: vip.Result{At: at, Latency: 1500 * time.Microsecond}},
 			{Name: "db"},

@@ -157,7 +157,7 @@ func (d *decider) reach(ann vip.Announcement, last []string) (sent []string, why
 
 // takes says whether a route of a family can be sent to p at all.
 func (d *decider) takes(p Peer, family vip.Family) (Reason, bool) {
-	s := d.in.Sessions[p.Name]
+	s := d.out.Shown[p.Name]
 	if s.State != vip.Established {
 		detail := s.Detail
 		if detail == "" {

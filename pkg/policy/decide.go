@@ -17,12 +17,12 @@ func Decide(in Input) Desired {
 	if d.out.Phase == Stopping {
 		d.stop()
 	}
+	d.sessions()
 	d.ways = map[vip.Family][]way{vip.IPv4: d.waysOf(vip.IPv4), vip.IPv6: d.waysOf(vip.IPv6)}
 	for _, s := range in.Services {
 		d.service(s)
 	}
 	d.lingering()
-	d.sessions()
 	d.defaults()
 	d.observe()
 	d.finish()

@@ -65,15 +65,16 @@ type Peer struct {
 // Desired is everything that should be, as whole sets.
 type Desired struct {
 	Phase         Phase
-	Announcements []vip.Announcement // sorted by prefix
-	Sessions      []SessionWant      // in the order of Input.Peers
-	Unnumbered    []vip.Link         // links whose router is to be found, in the order of Input.Peers
-	Addresses     []netip.Addr       // VIPs wanted on lo, sorted
-	Defaults      []vip.DefaultRoute // default routes wanted on this host, by family
-	AdoptDefaults []vip.Family       // families in which a default route that an earlier run left stays
-	Observe       []Observe          // checks to probe, sorted by name
-	Decisions     []Decision         // in the order of Input.Services
-	DecideAt      time.Time          // when time alone may change the decision; zero: never
+	Announcements []vip.Announcement     // sorted by prefix
+	Sessions      []SessionWant          // in the order of Input.Peers
+	Shown         map[string]vip.Session // by peer: each session as everybody shows it
+	Unnumbered    []vip.Link             // links whose router is to be found, in the order of Input.Peers
+	Addresses     []netip.Addr           // VIPs wanted on lo, sorted
+	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
+	AdoptDefaults []vip.Family           // families in which a default route that an earlier run left stays
+	Observe       []Observe              // checks to probe, sorted by name
+	Decisions     []Decision             // in the order of Input.Services
+	DecideAt      time.Time              // when time alone may change the decision; zero: never
 	Memory        Memory
 }
 

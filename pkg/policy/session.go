@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,11 +9,14 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// sessions says which sessions should be up, and on which links a router is to
-// be found for it.
+// sessions says which sessions should be up, how they are shown, and on which
+// links a router is to be found for them.
 func (d *decider) sessions() {
+	d.out.Shown = make(map[string]vip.Session, len(d.in.Peers))
 	for _, p := range d.in.Peers {
-		d.out.Sessions = append(d.out.Sessions, d.session(p))
+		w := d.session(p)
+		d.out.Sessions = append(d.out.Sessions, w)
+		d.out.Shown[p.Name] = d.shown(w)
 		if l, ok := d.link(p.Interface); ok {
 			d.out.Unnumbered = append(d.out.Unnumbered, l)
 		}
@@ -36,6 +40,17 @@ func (d *decider) session(p Peer) SessionWant {
 	return w
 }
 
+// shown is a session as an operator should see it: why we keep it down, once it
+// is down, and else what the speaker saw.
+func (d *decider) shown(w SessionWant) vip.Session {
+	s := d.in.Sessions[w.Peer]
+	s.Peer = w.Peer
+	if !w.Up && s.State != vip.Established {
+		s.Cause, s.Detail = w.Cause, w.Text
+	}
+	return s
+}
+
 // obstacle says what on this host stands in the way of a session: waiting for
 // timers of BGP would only make the end late and the return later.
 func (d *decider) obstacle(p Peer) (vip.SessionCause, string) {
@@ -55,7 +70,7 @@ func (d *decider) obstacle(p Peer) (vip.SessionCause, string) {
 	case !l.Up:
 		return vip.CauseLinkDown, fmt.Sprintf("link %s is down", p.Interface)
 	case !neighbor.Address.IsValid():
-		return vip.CauseNoNeighbor, neighbor.Detail
+		return vip.CauseNoNeighbor, cmp.Or(neighbor.Detail, "looking for a router on "+p.Interface)
 	}
 	return vip.CauseNone, ""
 }

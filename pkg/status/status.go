@@ -41,7 +41,7 @@ type Check struct {
 	Probes uint64     // results since the agent started
 }
 
-// Peer is one peer as status shows it; its session is in Input.Sessions.
+// Peer is one peer as status shows it; its session is in Desired.Shown.
 type Peer struct {
 	Name      string
 	Address   netip.Addr // zero: unnumbered
