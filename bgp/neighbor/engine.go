@@ -187,7 +187,8 @@ func (e *Engine) wake(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// report tells the owner and the log what changed.
+// report tells the owner what changed, and the log who is the neighbour, or why
+// there is none. What is odd beside a neighbour, the owner logs.
 func (e *Engine) report(now time.Time) {
 	is := make(map[string]vip.Neighbor, len(e.links)+len(e.down))
 	for name, l := range e.links {
@@ -200,7 +201,7 @@ func (e *Engine) report(now time.Time) {
 		return
 	}
 	for name, n := range is {
-		if was := e.reported[name]; was.Address != n.Address || was.Detail != n.Detail {
+		if was := e.reported[name]; was.Address != n.Address || !n.Address.IsValid() && was.Detail != n.Detail {
 			e.options.Log.Info("neighbour changed", "link", name, "from", text(was.Address), "to", text(n.Address), "reason", n.Detail)
 		}
 	}

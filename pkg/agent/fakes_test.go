@@ -297,12 +297,12 @@ type fakeHost struct {
 	addresses map[netip.Addr]vip.Address
 	links     []vip.Link
 	defaults  []vip.DefaultRoute
-	searched  []vip.Link            // links whose router is to be found
-	routers   map[string]netip.Addr // by link: the router that is heard there
+	searched  []vip.Link              // links whose router is to be found
+	routers   map[string]vip.Neighbor // by link: the router that is heard there
 }
 
 func newFakeHost(s *transcript, m *mailbox) *fakeHost {
-	return &fakeHost{seen: s, mail: m, addresses: map[netip.Addr]vip.Address{}, routers: map[string]netip.Addr{},
+	return &fakeHost{seen: s, mail: m, addresses: map[netip.Addr]vip.Address{}, routers: map[string]vip.Neighbor{},
 		links: []vip.Link{
 			{Name: "eth0", Index: 2, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}},
 			{Name: "eth1", Index: 3, Up: true},
@@ -362,10 +362,10 @@ func (h *fakeHost) tellRouters() {
 	found := map[string]vip.Neighbor{}
 	for _, l := range h.searched {
 		n := vip.Neighbor{}
-		switch a := h.routers[l.Name]; {
+		switch r := h.routers[l.Name]; {
 		case !l.Up:
-		case a.IsValid():
-			n.Address = a.WithZone(l.Name)
+		case r.Address.IsValid():
+			n = r
 		default:
 			n.Detail = "no router advertisement heard on " + l.Name
 		}
@@ -375,13 +375,16 @@ func (h *fakeHost) tellRouters() {
 }
 
 // router is what is heard on a link from now on.
-func (h *fakeHost) router(link, addr string) (err error) {
+func (h *fakeHost) router(link, addr, odd string) error {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.routers[link], err = netip.ParseAddr(addr); err == nil {
-		h.tellRouters()
-	}
-	return err
+	h.routers[link] = vip.Neighbor{Address: a.WithZone(link), Detail: odd}
+	h.tellRouters()
+	return nil
 }
 
 // link changes the state of a link.

@@ -38,12 +38,12 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
 //	peer NAME gives [ADDR...]      the next hops of the default routes that it gives
 //	link NAME up|down              eth0 has 10.0.1.2/24, eth1 no address but a link-local one
-//	router LINK ADDR               whose advertisements are heard on the link
+//	router LINK ADDR [ODD]         whose advertisements are heard on the link, and what is odd there
 //	address ADDR lost [DURATION]   someone removes it; it is back after DURATION, or never
 //	address ADDR refused|present   what the kernel engine says of it
 //	speaker fails|works|restarts   its calls fail; it lost all it knew
 //	speaker slow DURATION          it takes so long to take sessions
-//	status                         shows peers that are not Established, and what keeps VIPs from anybody
+//	status                         shows peers with which something is wrong, and what keeps VIPs from anybody
 //	reload FILE                    a file of the archive; a bad one is refused
 //	stop REASON                    as a signal would
 //	end                            the end of the script
@@ -179,7 +179,7 @@ func (h *house) do(words []string) error {
 	case "link":
 		return h.host.link(args[0], args[1])
 	case "router":
-		return h.host.router(args[0], args[1])
+		return h.host.router(args[0], args[1], strings.TrimSpace(strings.Join(args[2:], " ")))
 	case "address":
 		return h.host.address(args[0], args[1], args[2])
 	case "speaker":
@@ -201,8 +201,8 @@ func (h *house) do(words []string) error {
 // showStatus puts into the transcript what an operator would see now.
 func (h *house) showStatus(s *status.Snapshot) {
 	for _, p := range s.Peers {
-		if x := s.Desired.Shown[p.Name]; x.State != vip.Established {
-			h.seen.add("status", "peer %s %s %s %q", p.Name, x.State, x.Cause, x.Detail)
+		if x := s.Desired.Shown[p.Name]; x.State != vip.Established || x.Warning != "" {
+			h.seen.add("status", "peer %s %s %s %q", p.Name, x.State, x.Cause, x.Detail+x.Warning)
 		}
 	}
 	for _, d := range s.Desired.Decisions {

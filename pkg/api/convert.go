@@ -108,6 +108,7 @@ func sessionOf(p status.Peer, from *status.Snapshot) *anyvipv1.Session {
 		Since:     timeOf(s.Since),
 		Cause:     enum[anyvipv1.SessionCause_Enum](s.Cause),
 		Detail:    text(s.Detail),
+		Warning:   text(s.Warning),
 		Flaps:     s.Flaps,
 		Local:     addressText(s.Local),
 		RemoteId:  addressText(s.RemoteID),

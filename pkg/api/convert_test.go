@@ -47,7 +47,7 @@ func fullSnapshot() *status.Snapshot {
 			Shown: map[string]vip.Session{
 				"tor-a": {Peer: "tor-a", State: vip.Established, Since: ago(time.Minute), Flaps: 2, Local: netip.MustParseAddr("10.0.1.2"), Remote: torA,
 					RemoteID: torA, HoldTime: 9 * time.Second, Families: []vip.Family{vip.IPv4, vip.IPv6}},
-				"fabric": {Peer: "fabric", State: vip.OpenConfirm, Since: ago(time.Second), Remote: netip.MustParseAddr("fe80::a%eth1"), RemoteAS: 4200000001},
+				"fabric": {Peer: "fabric", State: vip.OpenConfirm, Since: ago(time.Second), Remote: netip.MustParseAddr("fe80::a%eth1"), RemoteAS: 4200000001, Warning: "a second router"},
 				"tor-b":  {Peer: "tor-b", State: vip.OpenSent, Since: ago(time.Second), Cause: vip.CauseNoOpen, Detail: "it never speaks"},
 			},
 			Decisions: []policy.Decision{{

@@ -58,9 +58,10 @@ var (
 	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
 	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
 	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")
+	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the session although it may be up; `anyvip status` says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, defaultHops}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
 	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
@@ -162,6 +163,7 @@ func (e emitter) session(peer string, s vip.Session, sent map[netip.Prefix]vip.A
 		e.gauge(sessionSince, unix(s.Since), peer)
 	}
 	e.gauge(sessionSent, float64(len(sent)), peer)
+	e.gauge(sessionWarning, truth(s.Warning != ""), peer)
 }
 
 func truth(b bool) float64 {

@@ -40,7 +40,7 @@ func snapshot() *status.Snapshot {
 		},
 		Desired: policy.Desired{
 			Shown: map[string]vip.Session{
-				"tor-a": {Peer: "tor-a", State: vip.Established, Since: at, Flaps: 2},
+				"tor-a": {Peer: "tor-a", State: vip.Established, Since: at, Flaps: 2, Warning: "a second router"},
 				"tor-b": {Peer: "tor-b", State: vip.Active},
 			},
 			Decisions: []policy.Decision{{Service: "web", Disposition: policy.Announced, Level: vip.LevelPass,

@@ -16,7 +16,7 @@ func (d *decider) sessions() {
 	for _, p := range d.in.Peers {
 		w := d.session(p)
 		d.out.Sessions = append(d.out.Sessions, w)
-		d.out.Shown[p.Name] = d.shown(w)
+		d.out.Shown[p.Name] = d.shown(p, w)
 		if l, ok := d.link(p.Interface); ok {
 			d.out.Unnumbered = append(d.out.Unnumbered, l)
 		}
@@ -41,14 +41,24 @@ func (d *decider) session(p Peer) SessionWant {
 }
 
 // shown is a session as an operator should see it: why we keep it down, once it
-// is down, and else what the speaker saw.
-func (d *decider) shown(w SessionWant) vip.Session {
-	s := d.in.Sessions[w.Peer]
-	s.Peer = w.Peer
-	if !w.Up && s.State != vip.Established {
+// is down, and else what the speaker saw; and what is odd with either.
+func (d *decider) shown(p Peer, w SessionWant) vip.Session {
+	s := d.in.Sessions[p.Name]
+	s.Peer = p.Name
+	switch {
+	case w.Up && p.Interface != "":
+		s.Warning = joined(s.Warning, d.in.Neighbors[p.Interface].Detail)
+	case !w.Up && s.State != vip.Established:
 		s.Cause, s.Detail = w.Cause, w.Text
 	}
 	return s
+}
+
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 // obstacle says what on this host stands in the way of a session: waiting for

@@ -99,6 +99,38 @@ func TestASessionIsShownAsItIsNow(t *testing.T) {
 	}
 }
 
+// A warning is about a session that is wanted: what keeps one from that is its
+// cause.
+func TestWhatIsOddAboutASessionIsItsWarning(t *testing.T) {
+	fabric := netip.MustParseAddr("fe80::a%eth1")
+	for name, test := range map[string]struct {
+		neighbor vip.Neighbor
+		state    vip.SessionState
+		speaker  string
+		linkDown bool
+		want     string
+	}{
+		"nothing":                               {vip.Neighbor{Address: fabric}, vip.Established, "", false, ""},
+		"the link":                              {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Established, "", false, "two routers"},
+		"the link, while the session is down":   {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Active, "", false, "two routers"},
+		"the session":                           {vip.Neighbor{Address: fabric}, vip.Established, "no default route", false, "no default route"},
+		"both":                                  {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Established, "no default route", false, "no default route; two routers"},
+		"no neighbour, which is a cause":        {vip.Neighbor{Detail: "silence"}, vip.Idle, "", false, ""},
+		"a link that is down, which is a cause": {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Idle, "", true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := world()
+			in.Peers = []policy.Peer{{Name: "p", Interface: "eth1"}}
+			in.Links = []vip.Link{{Name: "eth1", Index: 3, Up: !test.linkDown}}
+			in.Neighbors = map[string]vip.Neighbor{"eth1": test.neighbor}
+			in.Sessions = map[string]vip.Session{"p": {State: test.state, Warning: test.speaker}}
+			if got := policy.Decide(in).Shown["p"].Warning; got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 func TestASessionIsKeptUpWhileTheAgentStillWithdraws(t *testing.T) {
 	in := world()
 	in.Peers[0].Address = netip.MustParseAddr("10.0.1.1")

@@ -785,7 +785,10 @@ type Session struct {
 	// Prefixes in the peer's Adj-RIB-Out.
 	SentPrefixes uint32 `protobuf:"varint,13,opt,name=sent_prefixes,json=sentPrefixes,proto3" json:"sent_prefixes,omitempty"`
 	// The link to an unnumbered peer; empty: the peer has an address.
-	Interface     string `protobuf:"bytes,14,opt,name=interface,proto3" json:"interface,omitempty"`
+	Interface string `protobuf:"bytes,14,opt,name=interface,proto3" json:"interface,omitempty"`
+	// What is odd although the session may be up, and what to do, one line; empty:
+	// nothing.
+	Warning       string `protobuf:"bytes,15,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -914,6 +917,13 @@ func (x *Session) GetSentPrefixes() uint32 {
 func (x *Session) GetInterface() string {
 	if x != nil {
 		return x.Interface
+	}
+	return ""
+}
+
+func (x *Session) GetWarning() string {
+	if x != nil {
+		return x.Warning
 	}
 	return ""
 }
@@ -1354,7 +1364,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x17.anyvip.v1.Outcome.EnumR\aoutcome\x12+\n" +
 	"\x05class\x18\x03 \x01(\x0e2\x15.anyvip.v1.Class.EnumR\x05class\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x123\n" +
-	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xf3\x03\n" +
+	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\x8d\x04\n" +
 	"\aSession\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
@@ -1370,7 +1380,8 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\thold_time\x18\v \x01(\v2\x19.google.protobuf.DurationR\bholdTime\x122\n" +
 	"\bfamilies\x18\f \x03(\x0e2\x16.anyvip.v1.Family.EnumR\bfamilies\x12#\n" +
 	"\rsent_prefixes\x18\r \x01(\rR\fsentPrefixes\x12\x1c\n" +
-	"\tinterface\x18\x0e \x01(\tR\tinterface\"s\n" +
+	"\tinterface\x18\x0e \x01(\tR\tinterface\x12\x18\n" +
+	"\awarning\x18\x0f \x01(\tR\awarning\"s\n" +
 	"\fDefaultRoute\x12.\n" +
 	"\x06family\x18\x01 \x01(\x0e2\x16.anyvip.v1.Family.EnumR\x06family\x12\x1b\n" +
 	"\tnext_hops\x18\x02 \x03(\tR\bnextHops\x12\x16\n" +
