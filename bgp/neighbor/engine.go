@@ -22,7 +22,14 @@ type Options struct {
 
 // Desired is everything that the engine should look at.
 type Desired struct {
-	Links []vip.Link // unnumbered links to a peer as they are now; one that is down, or whose Index changed, has no neighbour
+	Links []Link
+}
+
+// Link is an unnumbered link as it is now. One that is down, or whose Index
+// changed, has no neighbour.
+type Link struct {
+	vip.Link
+	InUse bool // its owner talks with the known router: that one is right, also while it is silent here
 }
 
 // Report is what the engine tells its owner: whole values, replaced not merged,
@@ -114,7 +121,7 @@ func (e *Engine) take(d Desired, now time.Time) {
 		}
 		l := e.links[v.Name]
 		if l == nil || l.Index != v.Index {
-			l = &link{Link: v, retry: now}
+			l = &link{Link: v.Link, retry: now}
 		}
 		if l.update(v, now) {
 			e.shut(l)

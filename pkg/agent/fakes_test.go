@@ -297,7 +297,7 @@ type fakeHost struct {
 	addresses map[netip.Addr]vip.Address
 	links     []vip.Link
 	defaults  []vip.DefaultRoute
-	searched  []vip.Link              // links whose router is to be found
+	searched  []neighbor.Link         // links whose router is to be found
 	routers   map[string]vip.Neighbor // by link: the router that is heard there
 }
 
@@ -343,7 +343,7 @@ func (h *fakeHost) tell() {
 func (h *fakeHost) find(d neighbor.Desired) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	same := func(a, b vip.Link) bool { return a.Name == b.Name && a.Up == b.Up }
+	same := func(a, b neighbor.Link) bool { return a.Name == b.Name && a.Up == b.Up }
 	if slices.EqualFunc(h.searched, d.Links, same) {
 		return
 	}

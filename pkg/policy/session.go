@@ -18,7 +18,8 @@ func (d *decider) sessions() {
 		d.out.Sessions = append(d.out.Sessions, w)
 		d.out.Shown[p.Name] = d.shown(p, w)
 		if l, ok := d.link(p.Interface); ok {
-			d.out.Unnumbered = append(d.out.Unnumbered, l)
+			inUse := d.out.Shown[p.Name].State == vip.Established
+			d.out.Unnumbered = append(d.out.Unnumbered, UnnumberedLink{l, inUse})
 		}
 	}
 }

@@ -99,6 +99,17 @@ func TestASessionIsShownAsItIsNow(t *testing.T) {
 	}
 }
 
+func TestALinkIsInUseWhileItsSessionIsUp(t *testing.T) {
+	for _, state := range []vip.SessionState{vip.Idle, vip.OpenConfirm, vip.Established} {
+		in := world()
+		in.Peers = []policy.Peer{{Name: "p", Interface: "eth0"}}
+		in.Sessions = map[string]vip.Session{"p": {State: state}}
+		if got := policy.Decide(in).Unnumbered[0].InUse; got != (state == vip.Established) {
+			t.Errorf("%s: in use %v", state, got)
+		}
+	}
+}
+
 // A warning is about a session that is wanted: what keeps one from that is its
 // cause.
 func TestWhatIsOddAboutASessionIsItsWarning(t *testing.T) {
