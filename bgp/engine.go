@@ -209,6 +209,7 @@ func (e *Engine) takeMail() bool {
 	for _, ev := range events {
 		e.takeEvent(ev)
 	}
+	e.forgetFailures()
 	return d != nil || len(events) > 0
 }
 

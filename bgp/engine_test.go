@@ -472,20 +472,42 @@ func TestEveryWantedPeerAndNoOtherIsReported(t *testing.T) {
 	})
 }
 
-// The owner knows best what it wants: an echo of it would come late, and say
-// that a link is down which is up again.
-func TestWhatTheOwnerWantsIsNoFactAboutASession(t *testing.T) {
+// Neither what the owner wants is a fact about a session, which it knows best,
+// nor why an attempt failed before the session was kept down: once it is wanted
+// again, both are over.
+func TestASessionThatIsKeptDownHasNoCause(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.Apply(want())
-		refused := vip.Session{Peer: "tor", State: vip.Active, Cause: vip.CauseRefused, Detail: "nobody listens"}
-		b.Notify(Event{Generation: 1, Session: refused})
 		d := want()
-		d.Peers[0].Up, d.Peers[0].Cause, d.Peers[0].Text = false, vip.CauseLinkDown, "link eth0 is down"
-		b.Apply(d)
-		synctest.Wait()
-		if s := b.last().Sessions["tor"]; s.Cause != refused.Cause || s.Detail != refused.Detail {
-			t.Errorf("%+v", s)
+		apply := func(isUp bool) {
+			d.Peers = slices.Clone(d.Peers)
+			if d.Peers[0].Up = isUp; !isUp {
+				d.Peers[0].Cause, d.Peers[0].Text = vip.CauseLinkDown, "link eth0 is down"
+			}
+			b.Apply(d)
+			synctest.Wait()
 		}
+		tell := func(s vip.Session) {
+			s.Peer, s.Cause, s.Detail = "tor", vip.CauseRefused, "nobody listens"
+			b.Notify(Event{Generation: 1, Session: s})
+			synctest.Wait()
+		}
+		expect := func(what string, cause vip.SessionCause) {
+			t.Helper()
+			if s := b.last().Sessions["tor"]; s.Cause != cause || (s.Detail == "") != (cause == vip.CauseNone) {
+				t.Errorf("%s: %+v", what, s)
+			}
+		}
+		apply(true)
+		tell(vip.Session{State: vip.Active})
+		expect("an attempt failed", vip.CauseRefused)
+		apply(false)
+		expect("kept down", vip.CauseNone)
+		tell(vip.Session{State: vip.Idle})
+		expect("closed", vip.CauseNone)
+		apply(true)
+		expect("wanted again", vip.CauseNone)
+		tell(vip.Session{State: vip.Active})
+		expect("an attempt failed again", vip.CauseRefused)
 	})
 }
 

@@ -46,6 +46,17 @@ func (e *Engine) takeSession(s vip.Session) {
 	e.sessions[s.Peer] = s
 }
 
+// forgetFailures drops why the attempts of sessions failed that we keep down now:
+// when they are wanted again, that was before, and says nothing of the next one.
+func (e *Engine) forgetFailures() {
+	for _, p := range e.want.Peers {
+		if s := e.sessions[p.Name]; !p.Up && s.State != vip.Established {
+			s.Cause, s.Detail = vip.CauseNone, ""
+			e.sessions[p.Name] = s
+		}
+	}
+}
+
 // endSessions is what a new speaker generation means for the records.
 func (e *Engine) endSessions() {
 	for name, s := range e.sessions {
