@@ -34,7 +34,7 @@ type Peer struct {
 	Passive      bool
 	Up           bool             // false: close it with Cease and Text, and keep it closed
 	Text         string           // shutdown communication, RFC 9003
-	Cause        vip.SessionCause // why it is not to be up
+	Cause        vip.SessionCause // why it is not to be up: on a link that is down there is nobody to hear Text
 	NextHop6     netip.Addr       // resolved next hop for IPv6 VIPs on an IPv4 session; zero: send none
 }
 
@@ -50,7 +50,7 @@ func (p Peer) Carries(f vip.Family, families []vip.Family) bool {
 // Report is what the engine tells its owner: whole values, replaced not
 // merged, and never changed after they were handed over.
 type Report struct {
-	Sessions map[string]vip.Session                       // by peer; every peer of the latest Desired
+	Sessions map[string]vip.Session                       // by peer; every peer of the latest Desired, as the speaker saw it last
 	Sent     map[string]map[netip.Prefix]vip.Announcement // by peer: its Adj-RIB-Out, Established peers only
 }
 

@@ -3,7 +3,6 @@ package bgp
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -220,6 +219,7 @@ func (e *Engine) takeMail() bool {
 	for _, ev := range events {
 		e.takeEvent(ev)
 	}
+	e.forgetFailures()
 	return d != nil || len(events) > 0
 }
 
@@ -249,11 +249,4 @@ func (e *Engine) takeGeneration(g uint64) {
 func (d Desired) sessions() Sessions {
 	return Sessions{ASN: d.ASN, RouterID: d.RouterID, AllowedPrefixes: d.AllowedPrefixes, ListenPort: d.ListenPort,
 		ImportDefault: d.ImportDefault, Peers: d.Peers}
-}
-
-func (d Desired) peer(name string) (Peer, bool) {
-	if i := slices.IndexFunc(d.Peers, func(p Peer) bool { return p.Name == name }); i >= 0 {
-		return d.Peers[i], true
-	}
-	return Peer{}, false
 }

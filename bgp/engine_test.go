@@ -513,35 +513,60 @@ func TestReportsAreNeverChangedAfterwards(t *testing.T) {
 	})
 }
 
-func TestEveryWantedPeerHasASessionAndNoOther(t *testing.T) {
+func TestEveryWantedPeerAndNoOtherIsReported(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		d := want()
-		d.Peers = append(d.Peers, Peer{Name: "second", Address: netip.MustParseAddr("10.0.0.2")})
-		b.Apply(d)
-		synctest.Wait()
-		if s := b.last().Sessions; len(s) != 2 || s["second"].Remote != netip.MustParseAddr("10.0.0.2") {
-			t.Errorf("%+v", s)
-		}
-		b.Apply(want())
-		synctest.Wait()
-		if s := b.last().Sessions; len(s) != 1 {
-			t.Errorf("%+v", s)
+		d.Peers[0].Up = false
+		for _, names := range [][]string{{"tor"}, {"tor", "second"}, {"tor"}} {
+			d.Peers = d.Peers[:1:1]
+			for _, name := range names[1:] {
+				d.Peers = append(d.Peers, Peer{Name: name, Address: netip.MustParseAddr("10.0.0.2"), Up: true})
+			}
+			b.Apply(d)
+			synctest.Wait()
+			if got := slices.Sorted(maps.Keys(b.last().Sessions)); !slices.Equal(got, slices.Sorted(slices.Values(names))) {
+				t.Errorf("%q, want %q", got, names)
+			}
 		}
 	})
 }
 
-// Why a session is not wanted its owner knows; it would be old news here.
-func TestASessionIsReportedAsTheSpeakerSawIt(t *testing.T) {
+// Neither what the owner wants is a fact about a session, which it knows best,
+// nor why an attempt failed before the session was kept down: once it is wanted
+// again, both are over.
+func TestASessionThatIsKeptDownHasNoCause(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.Apply(want())
 		d := want()
-		d.Peers[0].Up, d.Peers[0].Cause, d.Peers[0].Text = false, vip.CauseLinkDown, "because"
-		b.Apply(d)
-		b.speaker.tell("tor", vip.Active)
-		synctest.Wait()
-		if s := b.last().Sessions["tor"]; s.State != vip.Active || s.Cause != vip.CauseNone || s.Detail != "" {
-			t.Errorf("%+v", s)
+		apply := func(isUp bool) {
+			d.Peers = slices.Clone(d.Peers)
+			if d.Peers[0].Up = isUp; !isUp {
+				d.Peers[0].Cause, d.Peers[0].Text = vip.CauseLinkDown, "link eth0 is down"
+			}
+			b.Apply(d)
+			synctest.Wait()
 		}
+		tell := func(s vip.Session) {
+			s.Peer, s.Cause, s.Detail = "tor", vip.CauseRefused, "nobody listens"
+			b.Notify(Event{Generation: 1, Session: s})
+			synctest.Wait()
+		}
+		expect := func(what string, cause vip.SessionCause) {
+			t.Helper()
+			if s := b.last().Sessions["tor"]; s.Cause != cause || (s.Detail == "") != (cause == vip.CauseNone) {
+				t.Errorf("%s: %+v", what, s)
+			}
+		}
+		apply(true)
+		tell(vip.Session{State: vip.Active})
+		expect("an attempt failed", vip.CauseRefused)
+		apply(false)
+		expect("kept down", vip.CauseNone)
+		tell(vip.Session{State: vip.Idle})
+		expect("closed", vip.CauseNone)
+		apply(true)
+		expect("wanted again", vip.CauseNone)
+		tell(vip.Session{State: vip.Active})
+		expect("an attempt failed again", vip.CauseRefused)
 	})
 }
 

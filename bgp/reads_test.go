@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -103,6 +104,7 @@ func TestANewerChangeInterruptsALargeOneAndThePulseGoesOn(t *testing.T) {
 		b.Apply(want(all...))
 		for range 5 {
 			time.Sleep(took)
+			synctest.Wait() // the batch ends at this very moment
 			if age := time.Since(b.LastPass()); age > took {
 				t.Errorf("LastPass is %s old", age)
 			}

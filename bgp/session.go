@@ -46,6 +46,17 @@ func (e *Engine) takeSession(s vip.Session) {
 	e.sessions[s.Peer] = s
 }
 
+// forgetFailures drops why the attempts of sessions failed that we keep down now:
+// when they are wanted again, that was before, and says nothing of the next one.
+func (e *Engine) forgetFailures() {
+	for _, p := range e.want.Peers {
+		if s := e.sessions[p.Name]; !p.Up && s.State != vip.Established {
+			s.Cause, s.Detail = vip.CauseNone, ""
+			e.sessions[p.Name] = s
+		}
+	}
+}
+
 // endSessions is what a new speaker generation means for the records.
 func (e *Engine) endSessions() {
 	for name, s := range e.sessions {
@@ -60,14 +71,14 @@ func (e *Engine) endSessions() {
 	}
 }
 
-// reportChange tells the owner what it does not know yet, in maps of its own.
+// reportChange tells the owner what it does not know yet, in maps of its own: what
+// the speaker saw, and nothing of what the owner wants, which it knows better.
 func (e *Engine) reportChange() {
-	sessions := maps.Clone(e.sessions)
-	if !e.sentNew && maps.EqualFunc(sessions, e.reported, sessionEqual) {
+	if !e.sentNew && maps.EqualFunc(e.sessions, e.reported, sessionEqual) {
 		return
 	}
-	e.reported, e.sentNew = sessions, false
-	e.report(Report{Sessions: sessions, Sent: maps.Clone(e.reader.sent)})
+	e.reported, e.sentNew = maps.Clone(e.sessions), false
+	e.report(Report{Sessions: e.reported, Sent: maps.Clone(e.reader.sent)})
 }
 
 func sessionEqual(a, b vip.Session) bool {

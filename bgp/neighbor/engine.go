@@ -22,7 +22,14 @@ type Options struct {
 
 // Desired is everything that the engine should look at.
 type Desired struct {
-	Links []vip.Link // unnumbered links to a peer as they are now; one that is down, or whose Index changed, has no neighbour
+	Links []Link
+}
+
+// Link is an unnumbered link as it is now. One that is down, or whose Index
+// changed, has no neighbour.
+type Link struct {
+	vip.Link
+	InUse bool // its owner talks with the known router: that one is right, also while it is silent here
 }
 
 // Report is what the engine tells its owner: whole values, replaced not merged,
@@ -114,7 +121,7 @@ func (e *Engine) take(d Desired, now time.Time) {
 		}
 		l := e.links[v.Name]
 		if l == nil || l.Index != v.Index {
-			l = &link{Link: v, retry: now}
+			l = &link{Link: v.Link, retry: now}
 		}
 		if l.update(v, now) {
 			e.shut(l)
@@ -187,20 +194,21 @@ func (e *Engine) wake(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// report tells the owner what changed, and the log which router there is.
+// report tells the owner what changed, and the log who is the neighbour, or why
+// there is none. What is odd beside a neighbour, the owner logs.
 func (e *Engine) report(now time.Time) {
 	is := make(map[string]vip.Neighbor, len(e.links)+len(e.down))
 	for name, l := range e.links {
 		is[name] = l.neighbor(now)
 	}
 	for name := range e.down {
-		is[name] = vip.Neighbor{} // what its link is like is not ours to say
+		is[name] = vip.Neighbor{} // that the link is down, its owner knows: said again here, it would be said too long
 	}
 	if maps.Equal(is, e.reported) {
 		return
 	}
 	for name, n := range is {
-		if was := e.reported[name]; was.Address != n.Address {
+		if was := e.reported[name]; was.Address != n.Address || !n.Address.IsValid() && was.Detail != n.Detail {
 			e.options.Log.Info("neighbour changed", "link", name, "from", text(was.Address), "to", text(n.Address), "reason", n.Detail)
 		}
 	}

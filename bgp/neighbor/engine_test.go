@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -348,7 +349,7 @@ func TestANewSocketSolicitsAnew(t *testing.T) {
 
 func TestASilentRouterIsAskedBesideASecondOneAndThenReplaced(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		w.apply(up("eth1", 3))
+		w.applyInUse(true, up("eth1", 3))
 		w.hear("eth1", advert(fe80a))
 		w.to(100 * time.Second)
 		solicited := len(w.times("eth1", "solicitation"))
@@ -371,6 +372,68 @@ func TestASilentRouterIsAskedBesideASecondOneAndThenReplaced(t *testing.T) {
 		w.to(10 * time.Minute)
 		if n := len(w.times("eth1", "solicitation")); n != replaced {
 			t.Error("still asked when only one router is left")
+		}
+	})
+}
+
+// A router that was replaced while its link stayed up: as soon as nobody talks
+// with it any more, the new one is taken within seconds.
+func TestARouterThatNobodyTalksWithIsReplacedSoon(t *testing.T) {
+	for name, test := range map[string]struct {
+		answers bool // the old one does
+		want    netip.Addr
+	}{
+		"it is gone":  {false, fe80b},
+		"it is there": {true, fe80a},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.applyInUse(true, up("eth1", 3))
+				w.hear("eth1", advert(fe80a))
+				w.to(100 * time.Second)
+				w.hear("eth1", advert(fe80a))
+				w.hear("eth1", advert(fe80b))
+				w.to(109 * time.Second)
+				solicited := len(w.times("eth1", "solicitation"))
+				w.applyInUse(false, up("eth1", 3)) // hold time expired
+				if got := w.times("eth1", "solicitation")[solicited:]; !slices.Equal(got, []time.Duration{109 * time.Second}) {
+					t.Errorf("asked at %v, want at once", got)
+				}
+				w.to(112500 * time.Millisecond)
+				if test.answers {
+					w.hear("eth1", advert(fe80a))
+				}
+				w.to(113900 * time.Millisecond)
+				w.hear("eth1", advert(fe80b))
+				if n := w.neighbor("eth1"); n.Address != fe80a {
+					t.Errorf("%+v before an answer is late", n)
+				}
+				w.to(114 * time.Second)
+				w.hear("eth1", advert(fe80b))
+				if n := w.neighbor("eth1"); n.Address != test.want {
+					t.Errorf("%+v", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAnAddressThatIsTentativeIsTriedFiveTimesASecond(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.set(func() { w.refusal = explain("eth1", syscall.EADDRNOTAVAIL) })
+		w.apply(up("eth1", 3))
+		w.to(2 * time.Second)
+		if n := w.neighbor("eth1"); !strings.Contains(n.Detail, "the link-local address of eth1 cannot be used yet: it is tentative") {
+			t.Errorf("%+v", n)
+		}
+		got := w.times("eth1", "open")
+		for i, at := range got[1:] {
+			if gap := at - got[i]; gap > 200*time.Millisecond {
+				t.Errorf("tried after %s", gap)
+			}
+		}
+		if len(got) < 10 || len(got) > 13 {
+			t.Errorf("%d attempts in 2 s", len(got))
 		}
 	})
 }

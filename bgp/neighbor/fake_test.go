@@ -123,9 +123,16 @@ func (w *world) set(change func()) {
 	change()
 }
 
-// apply makes links the desired set and waits until that is done.
-func (w *world) apply(links ...vip.Link) {
-	w.engine.Apply(Desired{Links: links})
+// apply makes links the desired set, all in use or none, and waits until that is
+// done.
+func (w *world) apply(links ...vip.Link) { w.applyInUse(false, links...) }
+
+func (w *world) applyInUse(inUse bool, links ...vip.Link) {
+	var d Desired
+	for _, l := range links {
+		d.Links = append(d.Links, Link{l, inUse})
+	}
+	w.engine.Apply(d)
 	synctest.Wait()
 }
 

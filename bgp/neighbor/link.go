@@ -1,6 +1,7 @@
 package neighbor
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -17,11 +18,13 @@ const (
 	askCount      = 3                     // MAX_RTR_SOLICITATIONS
 	firstRetry    = 50 * time.Millisecond // after the socket failed; doubles
 	lastRetry     = time.Second           // up to this
+	tentativeGap  = time.Second / 5       // or this, while our own address will be usable in a moment
 )
 
 // link is one wanted link that is up. It belongs to Run's goroutine.
 type link struct {
 	vip.Link
+	inUse  bool // as Link.InUse
 	router router
 
 	listener *listener // nil: the socket is not open
@@ -48,18 +51,23 @@ func (l *link) works() bool { return l.listener != nil && l.trouble == "" }
 
 // failed puts off the next attempt.
 func (l *link) failed(err error, now time.Time) {
+	longest := lastRetry
+	if errors.Is(err, errTentative) {
+		longest = tentativeGap
+	}
 	l.trouble = err.Error()
-	l.retry = now.Add(min(firstRetry<<min(l.retries, 10), lastRetry))
+	l.retry = now.Add(min(firstRetry<<min(l.retries, 10), longest))
 	l.retries++
 }
 
 // update takes what is new about the same link. Other addresses are a reason to
 // try at once, and to open a socket again whose own address is gone.
-func (l *link) update(to vip.Link, now time.Time) (reopen bool) {
+func (l *link) update(to Link, now time.Time) (reopen bool) {
+	l.inUse = to.InUse
 	if slices.Equal(l.Prefixes, to.Prefixes) {
 		return false
 	}
-	l.Link, l.retry, l.retries = to, now, 0
+	l.Link, l.retry, l.retries = to.Link, now, 0
 	return l.listener != nil && !slices.ContainsFunc(to.Prefixes, l.listener.has)
 }
 
@@ -68,7 +76,7 @@ func (l *link) update(to vip.Link, now time.Time) (reopen bool) {
 func (l *link) heard(m message, now time.Time) {
 	switch m.kind {
 	case advertisement:
-		l.router.advertised(m.from, now)
+		l.router.advertised(m.from, now, l.inUse)
 	case solicitation:
 		l.advertise = l.advertised.Add(answerGap)
 	case other:
@@ -91,7 +99,7 @@ func (l *link) asks(now time.Time) bool {
 	if !l.router.address.IsValid() {
 		return l.askNo < askCount
 	}
-	return l.router.doubtful(now)
+	return l.router.doubtful(now, l.inUse)
 }
 
 // sent plans the next message of that kind, with jitter as RFC 4861, section
@@ -100,6 +108,7 @@ func (l *link) sent(k kind, now time.Time, random *rand.Rand) {
 	if k == solicitation {
 		l.asked = now
 		l.askNo++
+		l.router.ask(now)
 		return
 	}
 	l.advertised = now

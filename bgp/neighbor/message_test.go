@@ -115,7 +115,7 @@ func FuzzParse(f *testing.F) {
 		k := parse(p)
 		var r router
 		if k == advertisement {
-			r.advertised(p.from, time.Time{})
+			r.advertised(p.from, time.Time{}, true)
 			if !linkLocal || hopLimit != 255 || data[0] != 134 || len(data)%8 != 0 {
 				t.Errorf("%x is no advertisement", data)
 			}

@@ -221,5 +221,5 @@ func (r *engineRig) want(isUp bool) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.engine.Apply(Desired{Links: []vip.Link{{Name: "eth1", Index: ifi.Index, Up: isUp}}})
+	r.engine.Apply(Desired{Links: []Link{{Link: vip.Link{Name: "eth1", Index: ifi.Index, Up: isUp}}}})
 }

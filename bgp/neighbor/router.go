@@ -16,6 +16,10 @@ const (
 	// router with long intervals make a session move, and one that came back
 	// with another address waits no longer than this.
 	patience = 30 * time.Second
+	// impatience is how long it may leave a question unanswered that nobody talks
+	// with. It is asked as soon as there is a second one: a router that was replaced
+	// would keep the link without a session for half a minute otherwise.
+	impatience = 5 * time.Second
 	// fresh is how long a second router counts after its last advertisement.
 	fresh = time.Minute
 )
@@ -27,6 +31,7 @@ type router struct {
 	address netip.Addr // zero: none heard
 	since   time.Time  // of address
 	heard   time.Time  // last
+	asked   time.Time  // first, since it was heard; zero: it was not
 
 	// A second router, which an unnumbered link should not have, and the time it
 	// was first and last heard. One at a time: a third waits until it is stale.
@@ -35,20 +40,37 @@ type router struct {
 	secondHeard time.Time
 }
 
-// advertised takes a valid advertisement of another than us.
-func (r *router) advertised(from netip.Addr, now time.Time) {
+// advertised takes a valid advertisement of another than us. inUse says that
+// somebody talks with the router.
+func (r *router) advertised(from netip.Addr, now time.Time, inUse bool) {
 	switch {
 	case !r.address.IsValid():
 		*r = router{address: from, since: now, heard: now}
 	case from == r.address:
-		r.heard = now
+		r.heard, r.asked = now, time.Time{}
 	case !r.hasSecond(now):
 		r.second, r.secondSince, r.secondHeard = from, now, now
 	case from != r.second:
-	case now.Sub(r.secondSince) >= patience && now.Sub(r.heard) >= patience:
+	case r.missing(now, inUse):
 		*r = router{address: from, since: now, heard: now}
 	default:
 		r.secondHeard = now
+	}
+}
+
+// missing says whether the first router has been silent for too long beside the
+// second.
+func (r *router) missing(now time.Time, inUse bool) bool {
+	if !inUse && !r.asked.IsZero() && now.Sub(r.asked) >= impatience {
+		return true
+	}
+	return now.Sub(r.secondSince) >= patience && now.Sub(r.heard) >= patience
+}
+
+// ask notes that the router is asked for a sign of life.
+func (r *router) ask(now time.Time) {
+	if r.address.IsValid() && r.asked.IsZero() {
+		r.asked = now
 	}
 }
 
@@ -58,9 +80,9 @@ func (r *router) hasSecond(now time.Time) bool {
 }
 
 // doubtful says whether to ask who is there: a second router advertises, and
-// the first has been quiet.
-func (r *router) doubtful(now time.Time) bool {
-	return r.hasSecond(now) && now.Sub(r.heard) >= quiet
+// the first has been quiet, or nobody talks with it.
+func (r *router) doubtful(now time.Time, inUse bool) bool {
+	return r.hasSecond(now) && (!inUse || now.Sub(r.heard) >= quiet)
 }
 
 // detail says what is missing or odd on link.

@@ -60,7 +60,7 @@ func TestWhichRouterIsKnown(t *testing.T) {
 				for _, a := range test.adverts {
 					for _, when := range a.seconds {
 						if when == s {
-							r.advertised(a.from, at(s))
+							r.advertised(a.from, at(s), true)
 						}
 					}
 				}
@@ -75,23 +75,41 @@ func TestWhichRouterIsKnown(t *testing.T) {
 	}
 }
 
+// A firewall that lets no question out leaves silence as the only sign.
+func TestARouterThatCannotBeAskedIsReplacedLate(t *testing.T) {
+	var r router
+	r.advertised(fe80a, at(0), false)
+	for s := 5.0; s <= 35; s += 10 {
+		if r.address != fe80a {
+			t.Errorf("replaced before %v s", s)
+		}
+		r.advertised(fe80b, at(s), false)
+	}
+	if r.address != fe80b {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestWhetherARouterIsAskedForItsPresence(t *testing.T) {
 	r := router{address: fe80a, since: at(0), heard: at(100)}
-	if r.doubtful(at(1000)) {
+	if r.doubtful(at(1000), true) || r.doubtful(at(1000), false) {
 		t.Error("alone")
 	}
-	r.advertised(fe80b, at(101))
-	if r.doubtful(at(114)) {
+	r.advertised(fe80b, at(101), true)
+	if r.doubtful(at(114), true) {
 		t.Error("not quiet for long")
 	}
-	if !r.doubtful(at(115)) {
+	if !r.doubtful(at(101), false) {
+		t.Error("not asked at once although nobody talks with it")
+	}
+	if !r.doubtful(at(115), true) {
 		t.Error("not asked although it has been quiet for 15 s beside a second one")
 	}
-	r.advertised(fe80a, at(116))
-	if r.doubtful(at(116)) {
+	r.advertised(fe80a, at(116), true)
+	if r.doubtful(at(116), true) {
 		t.Error("it answered")
 	}
-	if r.doubtful(at(162)) {
+	if r.doubtful(at(162), true) {
 		t.Error("the second one has been gone for a minute")
 	}
 }

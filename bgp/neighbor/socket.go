@@ -65,6 +65,9 @@ func prepare(c *ndp.Conn) error {
 	return c.JoinGroup(allRouters)
 }
 
+// errTentative is that our own address is not usable yet, which ends by itself.
+var errTentative = errors.New("cannot be used yet: it is tentative for a second or two after the link came up")
+
 // explain says why there is no socket, and what to do.
 func explain(link string, err error) error {
 	var errno syscall.Errno
@@ -72,7 +75,7 @@ func explain(link string, err error) error {
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("open an ICMPv6 socket on %s: %w: give the agent the capability CAP_NET_RAW", link, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("the link-local address of %s cannot be used yet: it is tentative for a second or two after the link came up; if that lasts, look for \"dadfailed\" in `ip -6 addr show dev %s`", link, link)
+		return fmt.Errorf("the link-local address of %s %w; if that lasts, look for \"dadfailed\" in `ip -6 addr show dev %s`", link, errTentative, link)
 	case !errors.As(err, &errno):
 		return fmt.Errorf("%s has no IPv6 link-local address: enable IPv6 there (sysctl net.ipv6.conf.%s.disable_ipv6=0, and addr_gen_mode not 1)", link, link)
 	}

@@ -180,12 +180,20 @@ func families(s *anyvipv1.Session) string {
 	return strings.Join(words, ",")
 }
 
-// sessionWhy is the cause in one word, and what to do; of a session that is up,
-// what is odd about it.
+// sessionWhy is why the session is down, and what is odd about it.
 func sessionWhy(s *anyvipv1.Session) string {
-	if w := s.GetWarning(); w != "" {
-		return "warning: " + w
+	why := sessionCause(s)
+	if s.GetWarning() == "" {
+		return why
 	}
+	if why != "" {
+		why += "; "
+	}
+	return why + "warning: " + s.GetWarning()
+}
+
+// sessionCause is the cause in one word, and what to do.
+func sessionCause(s *anyvipv1.Session) string {
 	if s.GetCause() == anyvipv1.SessionCause_NONE || s.GetCause() == anyvipv1.SessionCause_UNSPECIFIED {
 		return s.GetDetail()
 	}
@@ -267,6 +275,8 @@ func outcomeTint(o anyvipv1.Outcome_Enum) tint {
 
 func sessionTint(s *anyvipv1.Session) tint {
 	switch {
+	case s.GetState() == anyvipv1.SessionState_ESTABLISHED && s.GetWarning() != "":
+		return warn
 	case s.GetState() == anyvipv1.SessionState_ESTABLISHED:
 		return good
 	case s.GetCause() == anyvipv1.SessionCause_NOT_WANTED:

@@ -103,6 +103,9 @@ func everySession() []*anyvipv1.Session {
 		{Peer: "fabric2", Interface: "eth2", Address: "fe80::a%eth2", Asn: 4200000001, State: anyvipv1.SessionState_CONNECT, Since: ago(time.Second)},
 		{Peer: "tor-b", Address: "2001:db8::2", Asn: 65000, State: anyvipv1.SessionState_OPEN_CONFIRM, Since: ago(0)},
 	}
+	odd := &anyvipv1.Session{Peer: "z-odd", State: anyvipv1.SessionState_ESTABLISHED, Since: ago(time.Minute), Cause: anyvipv1.SessionCause_NONE, Warning: "WARNING"}
+	oddAndDown := &anyvipv1.Session{Peer: "z-odd-and-down", State: anyvipv1.SessionState_IDLE, Since: ago(time.Minute), Cause: anyvipv1.SessionCause_SILENT, Detail: "DETAIL", Warning: "WARNING"}
+	sessions = append(sessions, odd, oddAndDown)
 	for code := range anyvipv1.SessionCause_Enum_name {
 		c := anyvipv1.SessionCause_Enum(code)
 		sessions = append(sessions, &anyvipv1.Session{Peer: "z-" + word(c), State: anyvipv1.SessionState_ACTIVE, Since: ago(time.Minute), Cause: c, Detail: "DETAIL"})

@@ -15,8 +15,16 @@ import (
 func (l *loop) apply() {
 	l.out.bgp(l.desiredBGP())
 	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses, Defaults: l.desired.Defaults, AdoptDefaults: l.desired.AdoptDefaults})
-	l.out.neighbors(neighbor.Desired{Links: l.desired.Unnumbered})
+	l.out.neighbors(l.desiredNeighbors())
 	l.out.checks(l.desiredProbes())
+}
+
+func (l *loop) desiredNeighbors() neighbor.Desired {
+	links := make([]neighbor.Link, len(l.desired.Unnumbered))
+	for i, u := range l.desired.Unnumbered {
+		links[i] = neighbor.Link(u)
+	}
+	return neighbor.Desired{Links: links}
 }
 
 func (l *loop) desiredProbes() []checks.Probe {

@@ -126,8 +126,9 @@ type fakeSpeaker struct {
 	mu         sync.Mutex
 	generation uint64
 	failing    bool
-	complained bool // its failure is in the transcript, which shows it once
-	booting    bool // just restarted: no session yet
+	slow       time.Duration // how long Sessions takes
+	complained bool          // its failure is in the transcript, which shows it once
+	booting    bool          // just restarted: no session yet
 	reachable  map[string][]vip.Family
 	defaults   map[string][]vip.Default // what peers give, by peer
 	sessions   bgp.Sessions
@@ -143,6 +144,10 @@ func newFakeSpeaker(s *transcript) *fakeSpeaker {
 var errSpeaker = errors.New("speaker does not answer")
 
 func (f *fakeSpeaker) Sessions(_ context.Context, s bgp.Sessions) (uint64, error) {
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failing {
@@ -218,8 +223,6 @@ func (f *fakeSpeaker) settle() {
 		case f.booting:
 		case p.Up:
 			s.State, s.Cause, s.Detail = vip.Active, vip.CauseRefused, "connection refused"
-		default:
-			s.Cause = vip.CauseNotWanted
 		}
 		f.up[p.Name] = up
 		f.notify(bgp.Event{Generation: f.generation, Session: s})
@@ -257,7 +260,7 @@ func (f *fakeSpeaker) gives(name string, hops []string) error {
 	return nil
 }
 
-func (f *fakeSpeaker) fault(what string) error {
+func (f *fakeSpeaker) fault(what, duration string) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch what {
@@ -277,10 +280,12 @@ func (f *fakeSpeaker) fault(what string) error {
 			f.booting = false
 			f.settle()
 		})
+	case "slow":
+		f.slow, err = time.ParseDuration(duration)
 	default:
-		return fmt.Errorf("no fault %q", what)
+		err = fmt.Errorf("no fault %q", what)
 	}
-	return nil
+	return err
 }
 
 // fakeHost is a host that does at once what it is asked.
@@ -292,12 +297,12 @@ type fakeHost struct {
 	addresses map[netip.Addr]vip.Address
 	links     []vip.Link
 	defaults  []vip.DefaultRoute
-	searched  []vip.Link            // links whose router is to be found
-	routers   map[string]netip.Addr // by link: the router that is heard there
+	searched  []neighbor.Link         // links whose router is to be found
+	routers   map[string]vip.Neighbor // by link: the router that is heard there
 }
 
 func newFakeHost(s *transcript, m *mailbox) *fakeHost {
-	return &fakeHost{seen: s, mail: m, addresses: map[netip.Addr]vip.Address{}, routers: map[string]netip.Addr{},
+	return &fakeHost{seen: s, mail: m, addresses: map[netip.Addr]vip.Address{}, routers: map[string]vip.Neighbor{},
 		links: []vip.Link{
 			{Name: "eth0", Index: 2, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}},
 			{Name: "eth1", Index: 3, Up: true},
@@ -338,7 +343,7 @@ func (h *fakeHost) tell() {
 func (h *fakeHost) find(d neighbor.Desired) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	same := func(a, b vip.Link) bool { return a.Name == b.Name && a.Up == b.Up }
+	same := func(a, b neighbor.Link) bool { return a.Name == b.Name && a.Up == b.Up }
 	if slices.EqualFunc(h.searched, d.Links, same) {
 		return
 	}
@@ -356,9 +361,13 @@ const routerDelay = 10 * time.Millisecond
 func (h *fakeHost) tellRouters() {
 	found := map[string]vip.Neighbor{}
 	for _, l := range h.searched {
-		n := vip.Neighbor{Detail: "no router advertisement heard on " + l.Name}
-		if a := h.routers[l.Name]; l.Up && a.IsValid() {
-			n = vip.Neighbor{Address: a.WithZone(l.Name)}
+		n := vip.Neighbor{}
+		switch r := h.routers[l.Name]; {
+		case !l.Up:
+		case r.Address.IsValid():
+			n = r
+		default:
+			n.Detail = "no router advertisement heard on " + l.Name
 		}
 		found[l.Name] = n
 	}
@@ -366,13 +375,16 @@ func (h *fakeHost) tellRouters() {
 }
 
 // router is what is heard on a link from now on.
-func (h *fakeHost) router(link, addr string) (err error) {
+func (h *fakeHost) router(link, addr, odd string) error {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.routers[link], err = netip.ParseAddr(addr); err == nil {
-		h.tellRouters()
-	}
-	return err
+	h.routers[link] = vip.Neighbor{Address: a.WithZone(link), Detail: odd}
+	h.tellRouters()
+	return nil
 }
 
 // link changes the state of a link.

@@ -23,6 +23,7 @@ import (
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 var update = flag.Bool("update", false, "rewrite what the house scripts expect")
@@ -37,10 +38,12 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
 //	peer NAME gives [ADDR...]      the next hops of the default routes that it gives
 //	link NAME up|down              eth0 has 10.0.1.2/24, eth1 no address but a link-local one
-//	router LINK ADDR               whose advertisements are heard on the link
+//	router LINK ADDR [ODD]         whose advertisements are heard on the link, and what is odd there
 //	address ADDR lost [DURATION]   someone removes it; it is back after DURATION, or never
 //	address ADDR refused|present   what the kernel engine says of it
 //	speaker fails|works|restarts   its calls fail; it lost all it knew
+//	speaker slow DURATION          it takes so long to take sessions
+//	status                         shows peers with which something is wrong, and what keeps VIPs from anybody
 //	reload FILE                    a file of the archive; a bad one is refused
 //	stop REASON                    as a signal would
 //	end                            the end of the script
@@ -92,10 +95,11 @@ type house struct {
 	speaker *fakeSpeaker
 	host    *fakeHost
 	mail    *mailbox
+	status  *status.Publisher
 }
 
 func playHouse(t *testing.T, parts map[string]string) string {
-	h := &house{t: t, parts: parts, seen: &transcript{start: time.Now()}, world: newFakeWorld(), mail: newMailbox()}
+	h := &house{t: t, parts: parts, seen: &transcript{start: time.Now()}, world: newFakeWorld(), mail: newMailbox(), status: status.NewPublisher()}
 	c, err := h.load("config.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +109,8 @@ func playHouse(t *testing.T, parts map[string]string) string {
 	engine := bgp.New(bgp.Options{Speaker: h.speaker, Report: h.mail.bgp, Log: slog.New(slog.DiscardHandler)})
 	h.speaker.notify = engine.Notify
 	h.host = newFakeHost(h.seen, h.mail)
-	snapshots := status.NewPublisher()
 	l := newLoop(c, "test", receivers{bgp: engine.Apply, neighbors: h.host.find, kernel: h.host.apply, checks: runner.Apply},
-		h.mail, snapshots, slog.New(h.seen.handler()))
+		h.mail, h.status, slog.New(h.seen.handler()))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	parties := &errgroup.Group{}
@@ -122,7 +125,7 @@ func playHouse(t *testing.T, parts map[string]string) string {
 		return nil
 	})
 	h.play()
-	h.checkSnapshot(snapshots.Load())
+	h.checkSnapshot(h.status.Load())
 	cancel()
 	if err := parties.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -176,11 +179,13 @@ func (h *house) do(words []string) error {
 	case "link":
 		return h.host.link(args[0], args[1])
 	case "router":
-		return h.host.router(args[0], args[1])
+		return h.host.router(args[0], args[1], strings.TrimSpace(strings.Join(args[2:], " ")))
 	case "address":
 		return h.host.address(args[0], args[1], args[2])
 	case "speaker":
-		return h.speaker.fault(args[0])
+		return h.speaker.fault(args[0], args[1])
+	case "status":
+		h.showStatus(h.status.Load())
 	case "reload":
 		c, err := h.load(args[0])
 		h.mail.reload(reload{config: c, err: err})
@@ -191,6 +196,22 @@ func (h *house) do(words []string) error {
 		return fmt.Errorf("no such command")
 	}
 	return nil
+}
+
+// showStatus puts into the transcript what an operator would see now.
+func (h *house) showStatus(s *status.Snapshot) {
+	for _, p := range s.Peers {
+		if x := s.Desired.Shown[p.Name]; x.State != vip.Established || x.Warning != "" {
+			h.seen.add("status", "peer %s %s %s %q", p.Name, x.State, x.Cause, x.Detail+x.Warning)
+		}
+	}
+	for _, d := range s.Desired.Decisions {
+		for _, a := range d.Addresses {
+			for _, r := range a.Reasons {
+				h.seen.add("status", "service %s %s %s", d.Service, a.Prefix.Addr(), r)
+			}
+		}
+	}
 }
 
 // checkSnapshot holds what must be true of every snapshot.

@@ -118,7 +118,7 @@ func (l *loop) turn() {
 	got := l.mail.take()
 	decide := l.takeResults(got.results)
 	if got.bgp != nil {
-		l.takeBGP(*got.bgp)
+		l.input.Sessions, l.input.Sent = got.bgp.Sessions, got.bgp.Sent
 		decide = true
 	}
 	if got.kernel != nil {
@@ -159,6 +159,7 @@ func (l *loop) decide() {
 	l.apply()
 	l.recordSessions(before.Shown, l.desired.Shown)
 	l.recordDecisions(before)
+	l.recordSessions(before.Shown, l.desired.Shown)
 	if l.desired.Phase == policy.Running && l.input.Phase == policy.Starting {
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: policy.Starting.String(), To: policy.Running.String()})
 	}
@@ -227,10 +228,6 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 		l.input.Checks = changed
 	}
 	return changed != nil
-}
-
-func (l *loop) takeBGP(r bgp.Report) {
-	l.input.Sessions, l.input.Sent = r.Sessions, r.Sent
 }
 
 func (l *loop) takeKernel(r kernel.Report) {

@@ -74,22 +74,37 @@ func (l *loop) recordDecisions(before policy.Desired) {
 // removed is the state of what is no longer in the configuration.
 const removed = "removed"
 
+// recordSessions writes down what changed of each session, and then of what is
+// odd about it.
 func (l *loop) recordSessions(before, after map[string]vip.Session) {
 	for _, name := range sorted(after) {
 		was, is := before[name], after[name]
-		if !sessionNews(was, is) {
-			continue
+		if sessionNews(was, is) {
+			l.record(sessionRecord(was, is))
 		}
-		reason := cmp.Or(is.Detail, is.Warning)
-		if reason == "" && is.Cause != vip.CauseNone {
-			reason = is.Cause.String()
+		if was.Warning != is.Warning {
+			l.record(warningRecord(was, is))
 		}
-		r := event.Record{Kind: event.KindSession, Name: name, To: is.State.String(), Reason: reason}
-		if was.State != is.State {
-			r.From = was.State.String()
-		}
-		l.record(r)
 	}
+}
+
+func sessionRecord(was, is vip.Session) event.Record {
+	r := event.Record{Kind: event.KindSession, Name: is.Peer, To: is.State.String(), Reason: is.Detail}
+	if r.Reason == "" && is.Cause != vip.CauseNone {
+		r.Reason = is.Cause.String()
+	}
+	if was.State != is.State {
+		r.From = was.State.String()
+	}
+	return r
+}
+
+func warningRecord(was, is vip.Session) event.Record {
+	r := event.Record{Kind: event.KindSession, Name: is.Peer, To: is.State.String(), Reason: "warning: " + is.Warning}
+	if is.Warning == "" {
+		r.Reason = "warning over: " + was.Warning
+	}
+	return r
 }
 
 // sessionNews says whether a change is worth an event: coming up, going down,

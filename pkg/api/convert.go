@@ -23,17 +23,15 @@ import (
 // statusOf is a Snapshot in the words of the protocol.
 func statusOf(s *status.Snapshot) *anyvipv1.Status {
 	out := &anyvipv1.Status{
-		Serial:   s.Serial,
-		At:       timeOf(s.At),
-		Node:     text(s.Node),
-		Version:  text(s.Version),
-		Started:  timeOf(s.Started),
-		Phase:    enum[anyvipv1.Phase_Enum](s.Phase),
-		Services: each(s.Desired.Decisions, serviceOf),
-		Checks:   each(s.Checks, func(c status.Check) *anyvipv1.Check { return checkOf(c, s.Input.Checks[c.Name]) }),
-		Sessions: each(s.Peers, func(p status.Peer) *anyvipv1.Session {
-			return sessionOf(p, s.Desired.Shown[p.Name], len(s.Input.Sent[p.Name]))
-		}),
+		Serial:    s.Serial,
+		At:        timeOf(s.At),
+		Node:      text(s.Node),
+		Version:   text(s.Version),
+		Started:   timeOf(s.Started),
+		Phase:     enum[anyvipv1.Phase_Enum](s.Phase),
+		Services:  each(s.Desired.Decisions, serviceOf),
+		Checks:    each(s.Checks, func(c status.Check) *anyvipv1.Check { return checkOf(c, s.Input.Checks[c.Name]) }),
+		Sessions:  each(s.Peers, func(p status.Peer) *anyvipv1.Session { return sessionOf(p, s) }),
 		Addresses: addressesOf(s.Input.Addresses),
 		Events:    each(s.Events, eventOf),
 		DefaultRoutes: each(s.Input.Defaults, func(r vip.DefaultRoute) *anyvipv1.DefaultRoute {
@@ -99,7 +97,8 @@ func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
 	return out
 }
 
-func sessionOf(p status.Peer, s vip.Session, sent int) *anyvipv1.Session {
+func sessionOf(p status.Peer, from *status.Snapshot) *anyvipv1.Session {
+	s := from.Desired.Shown[p.Name]
 	out := &anyvipv1.Session{
 		Peer:      text(p.Name),
 		Address:   addressText(p.Address),
@@ -116,7 +115,7 @@ func sessionOf(p status.Peer, s vip.Session, sent int) *anyvipv1.Session {
 		Families: each(s.Families, func(f vip.Family) anyvipv1.Family_Enum {
 			return enum[anyvipv1.Family_Enum](f)
 		}),
-		SentPrefixes: uint32(sent),
+		SentPrefixes: uint32(len(from.Input.Sent[p.Name])),
 	}
 	if p.Interface != "" && s.Cause != vip.CauseNoNeighbor {
 		out.Address = addressText(s.Remote)

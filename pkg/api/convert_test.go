@@ -43,12 +43,13 @@ func fullSnapshot() *status.Snapshot {
 			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{torA}}, {Family: vip.IPv6, Detail: "the kernel refuses it"}},
 			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
 		},
-		Desired: policy.Desired{Shown: map[string]vip.Session{
-			"tor-a": {Peer: "tor-a", State: vip.Established, Since: ago(time.Minute), Flaps: 2, Warning: "two routers", Local: netip.MustParseAddr("10.0.1.2"), Remote: torA,
-				RemoteID: torA, HoldTime: 9 * time.Second, Families: []vip.Family{vip.IPv4, vip.IPv6}},
-			"fabric": {Peer: "fabric", State: vip.OpenConfirm, Since: ago(time.Second), Remote: netip.MustParseAddr("fe80::a%eth1"), RemoteAS: 4200000001},
-			"tor-b":  {Peer: "tor-b", State: vip.OpenSent, Since: ago(time.Second), Cause: vip.CauseNoOpen, Detail: "it never speaks"},
-		},
+		Desired: policy.Desired{
+			Shown: map[string]vip.Session{
+				"tor-a": {Peer: "tor-a", State: vip.Established, Since: ago(time.Minute), Flaps: 2, Local: netip.MustParseAddr("10.0.1.2"), Remote: torA,
+					RemoteID: torA, HoldTime: 9 * time.Second, Families: []vip.Family{vip.IPv4, vip.IPv6}},
+				"fabric": {Peer: "fabric", State: vip.OpenConfirm, Since: ago(time.Second), Remote: netip.MustParseAddr("fe80::a%eth1"), RemoteAS: 4200000001, Warning: "a second router"},
+				"tor-b":  {Peer: "tor-b", State: vip.OpenSent, Since: ago(time.Second), Cause: vip.CauseNoOpen, Detail: "it never speaks"},
+			},
 			Decisions: []policy.Decision{{
 				Service: "web", Disposition: policy.Degraded, Level: vip.LevelDegraded, Since: ago(time.Second),
 				Reasons: []policy.Reason{{Code: policy.CodeCheckDegraded, Subject: "web", Detail: "slow", Since: ago(time.Second), Until: at.Add(time.Second)}},

@@ -58,7 +58,7 @@ var (
 	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
 	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
 	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")
-	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the Established session; status says what.", "peer")
+	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the session although it may be up; `anyvip status` says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
 	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
@@ -164,6 +164,7 @@ func (e emitter) session(peer string, s vip.Session, sent map[netip.Prefix]vip.A
 	}
 	e.gauge(sessionWarning, truth(s.Warning != ""), peer)
 	e.gauge(sessionSent, float64(len(sent)), peer)
+	e.gauge(sessionWarning, truth(s.Warning != ""), peer)
 }
 
 func truth(b bool) float64 {

@@ -38,10 +38,11 @@ func snapshot() *status.Snapshot {
 			Defaults:  []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{netip.MustParseAddr("10.0.1.1")}}, {Family: vip.IPv6}},
 			Sent:      map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
 		},
-		Desired: policy.Desired{Shown: map[string]vip.Session{
-			"tor-a": {Peer: "tor-a", State: vip.Established, Since: at, Flaps: 2, Warning: "two routers"},
-			"tor-b": {Peer: "tor-b", State: vip.Active},
-		},
+		Desired: policy.Desired{
+			Shown: map[string]vip.Session{
+				"tor-a": {Peer: "tor-a", State: vip.Established, Since: at, Flaps: 2, Warning: "a second router"},
+				"tor-b": {Peer: "tor-b", State: vip.Active},
+			},
 			Decisions: []policy.Decision{{Service: "web", Disposition: policy.Announced, Level: vip.LevelPass,
 				Addresses: []policy.AddressDecision{{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}}, {Prefix: p6}}}}},
 		Checks: []status.Check{

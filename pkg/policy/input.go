@@ -67,8 +67,8 @@ type Desired struct {
 	Phase         Phase
 	Announcements []vip.Announcement     // sorted by prefix
 	Sessions      []SessionWant          // in the order of Input.Peers
-	Shown         map[string]vip.Session // by peer: its session as people see it, with why we keep it down
-	Unnumbered    []vip.Link             // links whose router is to be found, in the order of Input.Peers
+	Shown         map[string]vip.Session // by peer: each session as everybody shows it
+	Unnumbered    []UnnumberedLink       // links whose router is to be found, in the order of Input.Peers
 	Addresses     []netip.Addr           // VIPs wanted on lo, sorted
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
 	AdoptDefaults []vip.Family           // families in which a default route that an earlier run left stays
@@ -86,6 +86,12 @@ type SessionWant struct {
 	Text     string           // of the shutdown communication (RFC 9003) when it goes down, and for the operator
 	Address  netip.Addr       // the peer's; zero while an unnumbered peer is not found
 	NextHop6 netip.Addr       // for IPv6 VIPs on an IPv4 session; zero: none is known, so none is sent
+}
+
+// UnnumberedLink asks for the router at the other end of a link.
+type UnnumberedLink struct {
+	vip.Link
+	InUse bool // the session with the router that was found is up
 }
 
 // Observe asks for one check's probes.

@@ -10,8 +10,8 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// sessions says which sessions should be up, and on which links a router is to
-// be found for it.
+// sessions says which sessions should be up, how they are shown, and on which
+// links a router is to be found for them.
 func (d *decider) sessions() {
 	d.out.Shown = make(map[string]vip.Session, len(d.in.Peers))
 	for _, p := range d.in.Peers {
@@ -19,7 +19,8 @@ func (d *decider) sessions() {
 		d.out.Sessions = append(d.out.Sessions, w)
 		d.out.Shown[p.Name] = d.shown(p, w)
 		if l, ok := d.link(p.Interface); ok {
-			d.out.Unnumbered = append(d.out.Unnumbered, l)
+			inUse := d.out.Shown[p.Name].State == vip.Established
+			d.out.Unnumbered = append(d.out.Unnumbered, UnnumberedLink{l, inUse})
 		}
 	}
 }
@@ -54,6 +55,27 @@ func (d *decider) session(p Peer) SessionWant {
 	}
 	w.Up = w.Cause == vip.CauseNone
 	return w
+}
+
+// shown is a session as an operator should see it: why we keep it down, once it
+// is down, and else what the speaker saw; and what is odd with either.
+func (d *decider) shown(p Peer, w SessionWant) vip.Session {
+	s := d.in.Sessions[p.Name]
+	s.Peer = p.Name
+	switch {
+	case w.Up && p.Interface != "":
+		s.Warning = joined(s.Warning, d.in.Neighbors[p.Interface].Detail)
+	case !w.Up && s.State != vip.Established:
+		s.Cause, s.Detail = w.Cause, w.Text
+	}
+	return s
+}
+
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 // obstacle says what on this host stands in the way of a session: waiting for

@@ -107,6 +107,7 @@ func TestASessionIsWantedWhereNothingStandsInItsWay(t *testing.T) {
 		"a peer while the agent starts":                  {starting: true, peer: numbered, links: []vip.Link{eth0}, want: policy.SessionWant{Address: torA, Cause: vip.CauseNotWanted}},
 		"an unnumbered peer whose router is known":       {peer: unnumbered, links: []vip.Link{eth1}, neighbors: known, want: policy.SessionWant{Up: true, Address: fabric}},
 		"an unnumbered peer whose router is not known":   {peer: unnumbered, links: []vip.Link{eth1}, neighbors: map[string]vip.Neighbor{"eth1": {Detail: "silence"}}, want: policy.SessionWant{Cause: vip.CauseNoNeighbor, Text: "silence"}},
+		"an unnumbered peer whose router is looked for":  {peer: unnumbered, links: []vip.Link{eth1}, want: policy.SessionWant{Cause: vip.CauseNoNeighbor, Text: "looking for a router on eth1"}},
 		"an unnumbered peer on a link that is down":      {peer: unnumbered, links: []vip.Link{down(eth1)}, neighbors: known, want: policy.SessionWant{Cause: vip.CauseLinkDown, Text: "link eth1 is down", Address: fabric}},
 		"an unnumbered peer on a link that is not there": {peer: unnumbered, links: []vip.Link{eth0}, want: policy.SessionWant{Cause: vip.CauseLinkDown, Text: "this host has no link eth1"}},
 		"an unnumbered peer before the links are known":  {peer: unnumbered, want: policy.SessionWant{Cause: vip.CauseNoNeighbor, Text: "the links of this host are not known yet"}},
@@ -127,6 +128,87 @@ func TestASessionIsWantedWhereNothingStandsInItsWay(t *testing.T) {
 			there := test.peer.Interface != "" && len(test.links) == 1 && test.links[0].Name == "eth1"
 			if searched != there {
 				t.Errorf("links whose router is to be found: %v", out.Unnumbered)
+			}
+		})
+	}
+}
+
+// What is shown, and what a service gives as its reason, is what is decided now,
+// beside what the speaker saw last: neither is ever late.
+func TestASessionIsShownAsItIsNow(t *testing.T) {
+	seen := func(state vip.SessionState, cause vip.SessionCause, detail string) vip.Session {
+		return vip.Session{Peer: "tor-a", State: state, Since: epoch, Flaps: 3, Cause: cause, Detail: detail, Families: []vip.Family{vip.IPv4}}
+	}
+	for name, test := range map[string]struct {
+		linkDown bool
+		seen     vip.Session
+		cause    vip.SessionCause
+		detail   string
+		reason   string // of the service
+	}{
+		"kept down, and down":                 {true, seen(vip.Idle, vip.CauseNone, ""), vip.CauseLinkDown, "link eth0 is down", "session_down tor-a: link eth0 is down"},
+		"kept down, whatever was seen before": {true, seen(vip.Active, vip.CauseRefused, "nobody listens"), vip.CauseLinkDown, "link eth0 is down", "session_down tor-a: link eth0 is down"},
+		"to be closed, but still up":          {true, seen(vip.Established, vip.CauseNone, ""), vip.CauseNone, "", "not_sent tor-a"},
+		"wanted, and not tried yet":           {false, seen(vip.Idle, vip.CauseNone, ""), vip.CauseNone, "", "session_down tor-a: the session is in state Idle"},
+		"wanted, but in vain":                 {false, seen(vip.Active, vip.CauseRefused, "nobody listens"), vip.CauseRefused, "nobody listens", "session_down tor-a: nobody listens"},
+		"wanted, before the speaker is heard": {false, vip.Session{}, vip.CauseNone, "", "session_down tor-a: the session is in state Idle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := world()
+			in.Peers[0].Address = netip.MustParseAddr("10.0.1.1")
+			in.Links[0].Up = !test.linkDown
+			in.Sessions = map[string]vip.Session{"tor-a": test.seen}
+			out := policy.Decide(in)
+			want := test.seen
+			want.Peer, want.Cause, want.Detail = "tor-a", test.cause, test.detail
+			if diff := cmp.Diff(map[string]vip.Session{"tor-a": want}, out.Shown, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if r := out.Decisions[0].Addresses[0].Reasons; len(r) != 1 || r[0].String() != test.reason {
+				t.Errorf("reasons %v, want %s", r, test.reason)
+			}
+		})
+	}
+}
+
+func TestALinkIsInUseWhileItsSessionIsUp(t *testing.T) {
+	for _, state := range []vip.SessionState{vip.Idle, vip.OpenConfirm, vip.Established} {
+		in := world()
+		in.Peers = []policy.Peer{{Name: "p", Interface: "eth0"}}
+		in.Sessions = map[string]vip.Session{"p": {State: state}}
+		if got := policy.Decide(in).Unnumbered[0].InUse; got != (state == vip.Established) {
+			t.Errorf("%s: in use %v", state, got)
+		}
+	}
+}
+
+// A warning is about a session that is wanted: what keeps one from that is its
+// cause.
+func TestWhatIsOddAboutASessionIsItsWarning(t *testing.T) {
+	fabric := netip.MustParseAddr("fe80::a%eth1")
+	for name, test := range map[string]struct {
+		neighbor vip.Neighbor
+		state    vip.SessionState
+		speaker  string
+		linkDown bool
+		want     string
+	}{
+		"nothing":                               {vip.Neighbor{Address: fabric}, vip.Established, "", false, ""},
+		"the link":                              {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Established, "", false, "two routers"},
+		"the link, while the session is down":   {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Active, "", false, "two routers"},
+		"the session":                           {vip.Neighbor{Address: fabric}, vip.Established, "no default route", false, "no default route"},
+		"both":                                  {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Established, "no default route", false, "no default route; two routers"},
+		"no neighbour, which is a cause":        {vip.Neighbor{Detail: "silence"}, vip.Idle, "", false, ""},
+		"a link that is down, which is a cause": {vip.Neighbor{Address: fabric, Detail: "two routers"}, vip.Idle, "", true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := world()
+			in.Peers = []policy.Peer{{Name: "p", Interface: "eth1"}}
+			in.Links = []vip.Link{{Name: "eth1", Index: 3, Up: !test.linkDown}}
+			in.Neighbors = map[string]vip.Neighbor{"eth1": test.neighbor}
+			in.Sessions = map[string]vip.Session{"p": {State: test.state, Warning: test.speaker}}
+			if got := policy.Decide(in).Shown["p"].Warning; got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
 	}

@@ -10,5 +10,5 @@ import (
 type Neighbor struct {
 	Address netip.Addr // link-local, with the link's name as zone; zero: none has been heard
 	Since   time.Time  // of Address
-	Detail  string     // why there is none, or what is odd about it, and what to do
+	Detail  string     // why there is none, or with Address what is odd, and what to do; empty: all is well, or it is too early to say
 }

@@ -81,7 +81,7 @@ type Session struct {
 	Since    time.Time // of State
 	Cause    SessionCause
 	Detail   string // one line for an operator: what, and what to do
-	Warning  string // what is odd about an Established session, and what to do
+	Warning  string // what is odd although the session may be up, and what to do; empty: nothing
 	Flaps    uint64 // times it left Established since the agent started
 	Local    netip.Addr
 	Remote   netip.Addr

@@ -786,7 +786,8 @@ type Session struct {
 	SentPrefixes uint32 `protobuf:"varint,13,opt,name=sent_prefixes,json=sentPrefixes,proto3" json:"sent_prefixes,omitempty"`
 	// The link to an unnumbered peer; empty: the peer has an address.
 	Interface string `protobuf:"bytes,14,opt,name=interface,proto3" json:"interface,omitempty"`
-	// What is odd while it is Established, and what to do, one line; empty: nothing.
+	// What is odd although the session may be up, and what to do, one line; empty:
+	// nothing.
 	Warning       string `protobuf:"bytes,15,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
