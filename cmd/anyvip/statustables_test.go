@@ -99,7 +99,6 @@ func everySession() []*anyvipv1.Session {
 			Local: "10.0.1.11", RemoteId: "10.0.1.1", HoldTime: durationpb.New(9 * time.Second), SentPrefixes: 5,
 			Families: []anyvipv1.Family_Enum{anyvipv1.Family_IPV4, anyvipv1.Family_IPV6}},
 		{Peer: "fabric", Interface: "eth1", State: anyvipv1.SessionState_IDLE, Since: ago(time.Second)},
-		{Peer: "fabric1", Interface: "eth3", Address: "fe80::b%eth3", Asn: 65000, State: anyvipv1.SessionState_ESTABLISHED, Since: ago(time.Minute), Warning: "WARNING", SentPrefixes: 5},
 		{Peer: "fabric2", Interface: "eth2", Address: "fe80::a%eth2", Asn: 4200000001, State: anyvipv1.SessionState_CONNECT, Since: ago(time.Second)},
 		{Peer: "tor-b", Address: "2001:db8::2", Asn: 65000, State: anyvipv1.SessionState_OPEN_CONFIRM, Since: ago(0)},
 	}
@@ -110,7 +109,7 @@ func everySession() []*anyvipv1.Session {
 		c := anyvipv1.SessionCause_Enum(code)
 		sessions = append(sessions, &anyvipv1.Session{Peer: "z-" + word(c), State: anyvipv1.SessionState_ACTIVE, Since: ago(time.Minute), Cause: c, Detail: "DETAIL"})
 	}
-	slices.SortStableFunc(sessions[5:], func(a, b *anyvipv1.Session) int { return strings.Compare(a.GetPeer(), b.GetPeer()) })
+	slices.SortStableFunc(sessions[4:], func(a, b *anyvipv1.Session) int { return strings.Compare(a.GetPeer(), b.GetPeer()) })
 	return sessions
 }
 

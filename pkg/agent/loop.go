@@ -157,7 +157,6 @@ func (l *loop) decide() {
 	l.desired = policy.Decide(l.input)
 	l.snapshot.Counters.Decisions++
 	l.apply()
-	l.recordSessions(before.Shown, l.desired.Shown)
 	l.recordDecisions(before)
 	l.recordSessions(before.Shown, l.desired.Shown)
 	if l.desired.Phase == policy.Running && l.input.Phase == policy.Starting {

@@ -108,11 +108,11 @@ func warningRecord(was, is vip.Session) event.Record {
 }
 
 // sessionNews says whether a change is worth an event: coming up, going down,
-// another cause for staying down, and what is odd while it is up. The steps of an attempt are none, nor
+// and another cause for staying down. The steps of an attempt are none, nor
 // that a session is down which nobody wants.
 func sessionNews(was, is vip.Session) bool {
 	if was.State == vip.Established || is.State == vip.Established {
-		return was.State != is.State || was.Flaps != is.Flaps || was.Warning != is.Warning
+		return was.State != is.State || was.Flaps != is.Flaps
 	}
 	return was.Cause != is.Cause && is.Cause != vip.CauseNone && is.Cause != vip.CauseNotWanted
 }

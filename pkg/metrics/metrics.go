@@ -162,7 +162,6 @@ func (e emitter) session(peer string, s vip.Session, sent map[netip.Prefix]vip.A
 	if !s.Since.IsZero() {
 		e.gauge(sessionSince, unix(s.Since), peer)
 	}
-	e.gauge(sessionWarning, truth(s.Warning != ""), peer)
 	e.gauge(sessionSent, float64(len(sent)), peer)
 	e.gauge(sessionWarning, truth(s.Warning != ""), peer)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -23,21 +22,6 @@ func (d *decider) sessions() {
 			d.out.Unnumbered = append(d.out.Unnumbered, UnnumberedLink{l, inUse})
 		}
 	}
-}
-
-// shown is a session as people see it: where we keep it down, why, whatever the
-// speaker saw last.
-func (d *decider) shown(p Peer, w SessionWant) vip.Session {
-	s := d.in.Sessions[p.Name]
-	switch {
-	case s.State == vip.Established:
-		if odd := d.in.Neighbors[p.Interface].Detail; p.Interface != "" && odd != "" {
-			s.Warning = strings.TrimPrefix(s.Warning+"; "+odd, "; ")
-		}
-	case !w.Up:
-		s.Cause, s.Detail = w.Cause, w.Text
-	}
-	return s
 }
 
 func (d *decider) session(p Peer) SessionWant {

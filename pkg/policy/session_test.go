@@ -2,7 +2,6 @@ package policy_test
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -12,51 +11,6 @@ import (
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
-
-// The speaker hears of a decision later than people do: what it saw last must not
-// hide why we keep a session down, nor be blamed once we do not.
-func TestASessionIsShownAsItIsNow(t *testing.T) {
-	torA, fabric := netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("fe80::a%eth1")
-	eth0 := vip.Link{Name: "eth0", Index: 2, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}}
-	eth1 := vip.Link{Name: "eth1", Index: 3, Up: true}
-	numbered, unnumbered := policy.Peer{Name: "p", Address: torA}, policy.Peer{Name: "p", Interface: "eth1"}
-	refused := vip.Session{Peer: "p", State: vip.Active, Cause: vip.CauseRefused, Detail: "refused"}
-	up := vip.Session{Peer: "p", State: vip.Established, Warning: "odd"}
-	for name, test := range map[string]struct {
-		peer     policy.Peer
-		fact     vip.Session
-		neighbor vip.Neighbor
-		up       bool // eth0
-		want     vip.Session
-	}{
-		"on a link that is down":           {peer: numbered, fact: refused, want: vip.Session{Peer: "p", State: vip.Active, Cause: vip.CauseLinkDown, Detail: "link eth0 is down"}},
-		"on a link that has come up":       {peer: numbered, fact: refused, up: true, want: refused},
-		"still up, on a link that is down": {peer: numbered, fact: up, want: up},
-		"before its router is looked for":  {peer: unnumbered, fact: refused, want: vip.Session{Peer: "p", State: vip.Active, Cause: vip.CauseNoNeighbor, Detail: "looking for a router on eth1"}},
-		"up, with a second router":         {peer: unnumbered, fact: up, neighbor: vip.Neighbor{Address: fabric, Detail: "two of them"}, want: vip.Session{Peer: "p", State: vip.Established, Warning: "odd; two of them"}},
-		"not up yet, with a second router": {peer: unnumbered, fact: refused, neighbor: vip.Neighbor{Address: fabric, Detail: "two of them"}, want: refused},
-	} {
-		t.Run(name, func(t *testing.T) {
-			in := world()
-			eth0.Up = test.up
-			in.Peers, in.Links = []policy.Peer{test.peer}, []vip.Link{eth0, eth1}
-			in.Neighbors = map[string]vip.Neighbor{"eth1": test.neighbor}
-			in.Sessions = map[string]vip.Session{"p": test.fact}
-			out := policy.Decide(in)
-			if diff := cmp.Diff(test.want, out.Shown["p"], cmpopts.EquateComparable(netip.Addr{})); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if test.want.State == vip.Established {
-				return
-			}
-			for _, a := range out.Decisions[0].Addresses {
-				if i := slices.IndexFunc(a.Reasons, func(r policy.Reason) bool { return r.Code == policy.CodeSessionDown }); i < 0 || a.Reasons[i].Detail != test.want.Detail {
-					t.Errorf("%s says %v", a.Prefix, a.Reasons)
-				}
-			}
-		})
-	}
-}
 
 // A link that is removed, or set down with IPv6, is not there to be found dead.
 func TestASessionWhoseAddressIsGoneIsClosed(t *testing.T) {
