@@ -136,7 +136,7 @@ func TestWhyAnExternalSessionIsNotUp(t *testing.T) {
 	for _, c := range cases {
 		eventually(t, time.Second, c.name+" is Idle", func() bool {
 			s := n.session(c.name)
-			return s.State == vip.Idle && s.Cause == vip.CauseNotWanted
+			return s.State == vip.Idle && s.Cause == vip.CauseNone
 		})
 	}
 }

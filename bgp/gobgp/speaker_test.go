@@ -79,6 +79,16 @@ func (n *node) waitUp(peer string, limit time.Duration) time.Duration {
 	return eventually(n.t, limit, peer+" Established", func() bool { return n.session(peer).State == vip.Established })
 }
 
+// waitDown waits until a session is down that is kept down.
+func (n *node) waitDown(peer string, limit time.Duration) vip.Session {
+	n.t.Helper()
+	eventually(n.t, limit, peer+" Idle, without a failure", func() bool {
+		s := n.session(peer)
+		return s.State == vip.Idle && s.Cause == vip.CauseNone && s.Detail == ""
+	})
+	return n.session(peer)
+}
+
 func (n *node) waitCause(peer string, want vip.SessionCause, limit time.Duration) vip.Session {
 	n.t.Helper()
 	start := time.Now()

@@ -107,8 +107,9 @@ func (d *decider) deadLink(p Peer) (name string) {
 	return name
 }
 
-// lostAddress is our address of an Established session, if no link has it any
-// more: a link that is removed, or set down with IPv6, takes its addresses along.
+// lostAddress is our address of an Established session, if it is in no link's
+// subnet any more: a link that is removed, or set down with IPv6, takes its
+// addresses along. On lo every address of a subnet is ours.
 func (d *decider) lostAddress(p Peer) (local netip.Addr, gone bool) {
 	s := d.in.Sessions[p.Name]
 	if s.State != vip.Established || !s.Local.IsValid() || d.in.Links == nil {
@@ -116,7 +117,7 @@ func (d *decider) lostAddress(p Peer) (local netip.Addr, gone bool) {
 	}
 	local = s.Local.WithZone("")
 	return local, !slices.ContainsFunc(d.in.Links, func(l vip.Link) bool {
-		return slices.ContainsFunc(l.Prefixes, func(q netip.Prefix) bool { return q.Addr() == local })
+		return slices.ContainsFunc(l.Prefixes, func(q netip.Prefix) bool { return q.Contains(local) })
 	})
 }
 
