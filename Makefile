@@ -39,7 +39,7 @@ demo: build ## the story, told while it happens, root or not; under 45 s
 
 # Most of its time goes by waiting for routers: hence more at once than there are processors.
 test: peers ## everything, with the race detector, against real FRR and BIRD
-	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname -- -race -count=1 -timeout 15m -p 3 -parallel 4 ./...
+	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname -- -race -count=1 -timeout 15m -parallel 4 ./...
 
 check: lint ## gofmt, vet, golangci-lint, import rules, the generated reference
 	@bad="$$(gofmt -l .)" && test -z "$$bad" || { echo "$$bad"; echo "run gofmt on these files"; exit 1; }

@@ -47,12 +47,12 @@ type Size struct {
 
 // The sizes: for the document, for a look, for a test of the program itself.
 var (
-	Full = Size{tors: tors, rounds: 200, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 45 * time.Second, commands: 1_000,
+	Full = Size{tors: tors, rounds: 200, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 20 * time.Second, commands: 1_000,
 		memory: []int{1, 1_000, 10_000}, steady: 5 * time.Second, checks: []int{1, 100, 1_000}, processes: 100, window: 30 * time.Second,
-		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 10}
+		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 12}
 	Quick = Size{tors: tors, rounds: 10, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
 		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, processes: 1, window: 8 * time.Second,
-		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 1}
+		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 3}
 	Smoke = Size{tors: []router{torBIRD}, rounds: 1, many: []int{10}, manyTors: []router{torBIRD}, batches: 1, commands: 1,
 		memory: []int{1}, checks: []int{1}, processes: 1, window: time.Second,
 		stops: 1, losers: 1, flows: 30, changes: 1}
@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	b := &bench{Options: o, start: time.Now()}
-	machine, err := describeMachine()
+	machine, err := describeMachine(ctx, o.Binaries)
 	if err != nil {
 		return err
 	}

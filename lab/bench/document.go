@@ -10,7 +10,7 @@ import (
 const documentHead = `# Benchmarks
 
 Written by ` + "`make bench`" + `; do not edit. Every figure is of one run on one machine, all programs side by side. Sender, ToR and instruments
-share its cores, so read ratios and orders of magnitude: your machine is another, and a ToR has a processor of its own.
+share its cores, so read ratios (of medians) and orders of magnitude: your machine is another, and a ToR has a processor of its own.
 
 `
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,7 +68,7 @@ func resilientHops() string {
 func (b *bench) kept(ctx context.Context) ([]table, error) {
 	t := table{
 		title: "Established connections when a server leaves and returns",
-		method: fmt.Sprintf("A client holds %d connections over a ToR that is a Linux kernel (hash over addresses and ports) to %d servers. One server leaves: its next hop is taken out; later it is put back. "+
+		method: fmt.Sprintf("A client holds %d connections over a ToR that is a Linux kernel (hash over addresses and ports) to %d servers. One server leaves, each in its turn: its next hop is taken out; later it is put back. "+
 			"After each change every connection is used once. What a BGP speaker does plays no part. Multipath route: `ip route replace`, as BIRD and FRR do. Resilient group: `ip nexthop replace ... type "+
 			"resilient` with 512 buckets, in place. Broken are connections to the servers that stayed; those of the server that leaves always break.", b.Size.flows, keptServers),
 		columns: []string{"ToR's kernel", "Change", "times", "connections on servers that stayed", "broken", "share %"},
@@ -108,15 +109,17 @@ func (b *bench) keep(ctx context.Context, sp spreading) (leaves, returns broken,
 	defer s.down(&err)
 	all := servers(keptServers)
 	port := 20_000
-	for range b.Size.changes {
+	for i := range b.Size.changes {
+		gone := i % keptServers // how many break depends on its place
+		stay := slices.Delete(slices.Clone(all), gone, gone+1)
 		for _, step := range []struct {
 			before, after []server
 			count         *broken
-		}{{all, all[:keptServers-1], &leaves}, {all[:keptServers-1], all, &returns}} {
+		}{{all, stay, &leaves}, {stay, all, &returns}} {
 			if _, err = output(ctx, s.lab, "tor", sp.begin(step.before)); err != nil {
 				return leaves, returns, err
 			}
-			if err = b.change(ctx, s, sp.change(step.after), port, step.count); err != nil {
+			if err = b.change(ctx, s, sp.change(step.after), port, stay, step.count); err != nil {
 				return leaves, returns, err
 			}
 			port += b.Size.flows
@@ -125,8 +128,9 @@ func (b *bench) keep(ctx context.Context, sp spreading) (leaves, returns broken,
 	return leaves, returns, nil
 }
 
-// change opens connections from port on, changes the ToR with a line of shell, and counts what is left.
-func (b *bench) change(ctx context.Context, s *site, line string, port int, total *broken) error {
+// change opens connections from port on, changes the ToR with a line of shell, and counts what is left of those to
+// servers that stay.
+func (b *bench) change(ctx context.Context, s *site, line string, port int, stay []server, total *broken) error {
 	ask, asked := io.Pipe()
 	client := s.lab.Command(ctx, "client", "anyvip-lab", "bench", "hold", "--target", keptVIP, "--count", strconv.Itoa(b.Size.flows), "--port", strconv.Itoa(port))
 	client.Stdin = ask
@@ -153,7 +157,7 @@ func (b *bench) change(ctx context.Context, s *site, line string, port int, tota
 	if err != nil {
 		return err
 	}
-	for _, sv := range servers(keptServers - 1) {
+	for _, sv := range stay {
 		total.stayed += before.Servers[sv.name()]
 		total.broken += before.Servers[sv.name()] - after.Servers[sv.name()]
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,7 @@ import (
 )
 
 // describeMachine says on what the figures were measured, one line for each thing.
-func describeMachine() ([]string, error) {
+func describeMachine(ctx context.Context, binaries string) ([]string, error) {
 	var uname unix.Utsname
 	if err := unix.Uname(&uname); err != nil {
 		return nil, fmt.Errorf("ask the kernel for its version: %w", err)
@@ -28,7 +29,12 @@ func describeMachine() ([]string, error) {
 		fmt.Sprintf("Machine: %s, %d cores, %.0f GiB, Linux %s; load %.1f before the run", field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
 			float64(info.Totalram)*float64(info.Unit)/(1<<30), unix.ByteSliceToString(uname.Release[:]), float64(info.Loads[0])/(1<<16)), // fixed point, see sysinfo(2)
 	}
-	versions := []string{"anyvip built with " + runtime.Version()}
+	ours, err := exec.CommandContext(ctx, filepath.Join(binaries, "anyvip"), "version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask anyvip for its version: %w", err)
+	}
+	said := strings.Split(strings.TrimSpace(string(ours)), "\n") // the version, the commit, what it is built with
+	versions := []string{fmt.Sprintf("%s (%s)", said[0], said[len(said)-1])}
 	for _, p := range peers {
 		version, err := p.version()
 		if err != nil {

@@ -13,8 +13,11 @@ type turns struct {
 // change are the names of the two directions, and their places in turns.
 var change = [2]string{"announce", "withdraw"}
 
-// settled is how long a site rests after a turn, for each VIP: routers tidy up.
-const settled = 20 * time.Microsecond
+// A site rests after a turn, the same for all speakers: routers tidy up, and anyvip is asked for its verdict.
+const (
+	settled     = 20 * time.Microsecond // for each VIP
+	leastSettle = 20 * time.Millisecond
+)
 
 // turnOften brings a site up and makes its VIPs come and go. The first turn is the start of the session and is not
 // counted, nor is the second. Rounds end early when patience is over, after the third.
@@ -31,7 +34,7 @@ func (b *bench) turnOften(ctx context.Context, p plan, rounds int, patience time
 		if err != nil {
 			return t, err
 		}
-		if err := wait(ctx, time.Duration(p.vips)*settled); err != nil {
+		if err := wait(ctx, max(leastSettle, time.Duration(p.vips)*settled)); err != nil {
 			return t, err
 		}
 		if i < 2 {

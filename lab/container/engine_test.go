@@ -3,6 +3,7 @@ package container
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,11 +68,11 @@ func startEngine(t *testing.T) *engine {
 func need(t *testing.T) (compose []string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("left out: a Docker engine needs root")
+		labtest.Missing(t, "a Docker engine", errors.New("it needs root"))
 	}
 	for _, program := range []string{"dockerd", "docker"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("left out: %s is not on this machine; install it with `apt-get install docker.io`", program)
+			labtest.Missing(t, program, errors.New("install it with `apt-get install docker.io`"))
 		}
 	}
 	labtest.Need(t, "ip", "frr")
@@ -81,7 +82,7 @@ func need(t *testing.T) (compose []string) {
 		return []string{"docker", "compose"}
 	}
 	if _, err := exec.LookPath("docker-compose"); err != nil {
-		t.Skip("left out: neither `docker compose` nor docker-compose is on this machine; install it with `apt-get install docker-compose`")
+		labtest.Missing(t, "docker compose or docker-compose", errors.New("install it with `apt-get install docker-compose`"))
 	}
 	return []string{"docker-compose"}
 }

@@ -78,6 +78,18 @@ func TestDefaultRoutesComeAndGoWithTheSessions(t *testing.T) {
 		r.hasDefaults("s1", both4, both6)
 	}
 
+	for _, name := range tors {
+		r.kill(name)
+	}
+	r.hasDefaults("s1", nil, nil)
+	if foreign := r.sh("s1", "ip route show default"); !strings.Contains(foreign, "metric 4000") {
+		t.Errorf("the administrator's default route is gone: %q", foreign)
+	}
+	for _, name := range tors {
+		r.start(name)
+	}
+	r.hasDefaults("s1", both4, both6)
+
 	// A crash leaves the routes, and the next start takes them over: what needs
 	// them for its answers is answered all the time.
 	load := client{follow(r, load.Decode, "client", "anyvip-lab", "load", "--target", "http://10.1.1.2/", "--rate", "200", "--each")}
@@ -96,9 +108,15 @@ func TestDefaultRoutesComeAndGoWithTheSessions(t *testing.T) {
 	if all := r.sh("s1", "ip route show table all; ip -6 route show table all"); strings.Contains(all, "203.0.113.0") {
 		t.Errorf("something else than a default route was imported:\n%s", all)
 	}
+	if out := r.sh("tor-a", "vtysh -c 'show bgp ipv4 unicast neighbors 10.1.1.2 advertised-routes'"); !strings.Contains(out, "203.0.113.0") {
+		t.Errorf("tor-a sends no route that could have been imported:\n%s", out)
+	}
 	for _, name := range tors {
 		other := map[string]string{"tor-a": "65002", "tor-b": "65001"}[name]
 		text := r.sh(name, "vtysh -c 'show bgp ipv4 unicast' 2>/dev/null || birdc show route all")
+		if !strings.Contains(text, "192.0.2.10") {
+			t.Errorf("%s does not say what it has:\n%s", name, text)
+		}
 		if strings.Contains(text, "65101 "+other) {
 			t.Errorf("%s hears of the other's routes from the server:\n%s", name, text)
 		}

@@ -24,6 +24,8 @@ func TestSessionsFlap(t *testing.T) {
 		at.route(time.Time{}, p, 1)
 	}
 	r.statusShows("s1", "all sessions", agentStatus.established)
+	before := r.settled("s1")
+	t.Logf("before: %s", before)
 	begin := time.Now()
 	var first usage
 	for round := range rounds {
@@ -40,6 +42,10 @@ func TestSessionsFlap(t *testing.T) {
 		if round == quick-1 {
 			first = r.settled("s1")
 			t.Logf("after %d flaps: %s", sessions*quick, first)
+			// GoBGP leaves a goroutine behind for most of those.
+			if first.Descriptors > before.Descriptors || first.Goroutines > before.Goroutines+sessions*quick {
+				t.Errorf("that is more than before: %s", before)
+			}
 		}
 	}
 	last := r.settled("s1")

@@ -89,6 +89,7 @@ func (r *rig) returned(w tor, what string, cut, healed time.Time) {
 		}
 		gone := moves[0].Time
 		back := w.route(gone, p, 2)
+		moves = w.all(func(e watch.Event) bool { return e.Kind == watch.FIB && e.Time.After(cut) && e.Route.Prefix == p })
 		r.t.Logf("%s: the route to %s went %s after the link, was back %s after it", what, p, ms(gone.Sub(cut)), ms(back.Sub(healed)))
 		if last := moves[len(moves)-1].Route; len(last.Addrs()) != 2 {
 			r.t.Errorf("%s: in the end the route to %s is %s", what, p, asJSON(last))

@@ -34,6 +34,8 @@ func TestToRThatSendsManyRoutes(t *testing.T) {
 	configure("/run/none.conf", 0)
 	before := r.settled("s1")
 	t.Logf("before: %s", before)
+	kernel := func() string { return r.sh("s1", "ip route show table all; ip -6 route show table all") }
+	table := kernel()
 
 	begin := time.Now()
 	var after [rounds]usage
@@ -43,6 +45,9 @@ func TestToRThatSendsManyRoutes(t *testing.T) {
 		exported := time.Since(sent)
 		after[i] = r.settled("s1")
 		t.Logf("round %d: sent after %s, digested %s after that: %s", i+1, ms(exported), ms(time.Since(sent)-exported), after[i])
+		if now := kernel(); now != table {
+			t.Errorf("round %d: s1's kernel has other routes now:\n%s\nbefore:\n%s", i+1, now, table)
+		}
 		configure("/run/none.conf", 0)
 		t.Logf("round %d: taken back: %s", i+1, r.settled("s1"))
 	}

@@ -120,6 +120,7 @@ func (r *rig) settled(node string) (u usage) {
 // kernel's routes to them moved, since then.
 func (w tor) untouched(since time.Time, while string) {
 	w.t.Helper()
+	w.message(time.Now(), "eth1", "a KEEPALIVE", isKeepalive) // what was sent before has been seen, and somebody looks
 	if sent := w.busy(since, "eth1"); len(sent) > 0 {
 		w.t.Errorf("%s, s1 sent to %s: %s", while, w.name, asJSON(sent))
 	}

@@ -23,6 +23,7 @@ func TestASessionWhoseAddressIsGoneIsClosed(t *testing.T) {
 		"its address is there":         {vip.Established, "10.0.1.2", world().Links, true},
 		"its link was removed":         {vip.Established, "10.0.1.2", []vip.Link{{Name: "lo", Up: true}}, false},
 		"another address is gone":      {vip.Established, "fe80::1%eth0", world().Links, true},
+		"on lo, in a subnet of it":     {vip.Established, "10.255.255.2", []vip.Link{{Name: "lo", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.255.255.1/30")}}}, true},
 		"links are not known yet":      {vip.Established, "10.0.1.2", nil, true},
 		"it was not up, so try it out": {vip.Active, "10.0.1.2", []vip.Link{{Name: "lo", Up: true}}, true},
 	} {
