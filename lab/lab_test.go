@@ -261,6 +261,16 @@ func TestLabDaemon(t *testing.T) {
 	lines := make(chan string, 16)
 	l := labtest.Up(t, labtest.Parse(t, ".", twoNodes), lab.Options{Progress: func(line string) { lines <- line }})
 	d := l.Daemon("b")
+	said := func(times int) { // each says it once it runs
+		t.Helper()
+		eventually(t, 5*time.Second, func() error {
+			if n := strings.Count(l.Logs("b"), "started"); n != times {
+				return fmt.Errorf("it said started %d times, want %d", n, times)
+			}
+			return nil
+		})
+	}
+	said(1)
 	first, err := d.State()
 	if err != nil || !first.Running || first.Program != "sh" || first.Pid == 0 {
 		t.Fatalf("state %+v, error %v", first, err)
@@ -277,6 +287,7 @@ func TestLabDaemon(t *testing.T) {
 	if err := d.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	said(2)
 	second, err := d.State()
 	if err != nil || !second.Running || second.Pid == first.Pid {
 		t.Errorf("state after Restart %+v, error %v", second, err)
@@ -290,12 +301,14 @@ func TestLabDaemon(t *testing.T) {
 	if err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	said(3)
 	if err := d.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	said(4)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := d.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
