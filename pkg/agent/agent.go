@@ -130,7 +130,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", name, err)
 		})
 	}
-	start("deadman", deadman{alive: a.alive, panic: a.guard.panics, cease: a.speaker.Abort, exit: a.options.Exit, log: a.log}.run)
+	ended := make(chan struct{})
+	start("deadman", deadman{alive: a.alive, panic: a.guard.panics, cease: a.speaker.Abort, exit: a.options.Exit, log: a.log, ended: ended}.run)
 	start("checks", a.checks.Run)
 	start("speaker", func(ctx context.Context) error { return a.speaker.Run(ctx, a.bgp.Notify) })
 	start("bgp", a.bgp.Run)
@@ -138,9 +139,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("kernel", a.kernel.Run)
 	start("api", a.api.Run)
 	start("web", a.web.Run)
-	start("notify", notifier{snapshots: a.snapshots, alive: a.alive, log: a.log}.run)
+	start("notify", (&notifier{snapshots: a.snapshots, alive: a.alive, log: a.log}).run)
 
 	err := a.guard.run("loop", func() error { return a.loop.run(ctx) })
+	close(ended)
 	if errors.Is(err, errPanicked) {
 		return errors.Join(err, a.wait(parts)) // the deadman closes the sessions and ends the process meanwhile
 	}

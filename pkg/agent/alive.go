@@ -57,9 +57,11 @@ type deadman struct {
 	cease func(text string)
 	exit  func(code int)
 	log   *slog.Logger
+	ended <-chan struct{} // the loop has returned
 }
 
-// run watches until ctx ends.
+// run watches until ctx ends, and then that the loop ends too: one that hangs
+// would keep the process, and with it the VIPs, for ever.
 func (d deadman) run(ctx context.Context) error {
 	tick := time.NewTicker(deadTick)
 	defer tick.Stop()
@@ -69,6 +71,7 @@ func (d deadman) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			d.last()
 			return nil
 		case text := <-d.panic:
 			d.log.Error("part panicked; closing sessions and ending", "panic", text)
@@ -99,6 +102,16 @@ func (d deadman) run(ctx context.Context) error {
 			d.log.Error("part stands still; closing sessions", "part", name, "for", age)
 			go d.cease("anyvip: agent stands still") // nobody waits for it: the process ends in a second
 		}
+	}
+}
+
+// last waits for the loop's end, for endLimit at most.
+func (d deadman) last() {
+	select {
+	case <-d.ended:
+	case <-time.After(endLimit):
+		d.log.Error("agent loop does not end; ending the process", "after", endLimit)
+		d.exit(exitStuck)
 	}
 }
 

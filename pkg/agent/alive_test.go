@@ -30,7 +30,9 @@ func (w *watch) note(what string) {
 
 func (w *watch) deadman(last func() time.Time, panics <-chan string, exited func()) deadman {
 	w.start = time.Now()
-	return deadman{
+	ended := make(chan struct{})
+	close(ended)
+	return deadman{ended: ended,
 		alive: alive{pulses: []pulse{{"agent loop", last}}}, panic: panics,
 		cease: func(text string) { w.note("cease " + text) },
 		exit:  func(code int) { w.note("exit " + []string{"0", "1", "2", "3"}[code]); exited() },
@@ -67,6 +69,21 @@ func TestDeadmanLeavesALivingAgentAlone(t *testing.T) {
 		w.deadman(last, nil, func() {}).run(ctx)
 		if len(w.seen) != 0 {
 			t.Errorf("seen %q in an hour of life", w.seen)
+		}
+	})
+}
+
+// Two SIGTERMs end an agent at once, unless its loop hangs.
+func TestTheEndOfAnAgentWhoseLoopHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var w watch
+		d := w.deadman(time.Now, nil, func() {})
+		d.ended = make(chan struct{})
+		cancel()
+		d.run(ctx)
+		if want := []string{"exit 3 at " + endLimit.String()}; !slices.Equal(w.seen, want) {
+			t.Errorf("seen %q, want %q", w.seen, want)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -20,9 +22,16 @@ type notifier struct {
 	snapshots *status.Publisher
 	alive     alive
 	log       *slog.Logger
+
+	systemd net.Conn // nil: nobody listens
+	failed  bool     // the latest word was not heard, which is in the log
 }
 
-func (n notifier) run(ctx context.Context) error {
+func (n *notifier) run(ctx context.Context) error {
+	if err := n.open(); err != nil {
+		n.log.Warn("systemd will not be told anything; see NOTIFY_SOCKET", "err", err)
+	}
+	defer n.close()
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		n.log.Warn("watchdog settings of systemd not understood", "err", err)
@@ -44,28 +53,64 @@ func (n notifier) run(ctx context.Context) error {
 			continue // nothing new
 		}
 		serial = s.Serial
-		if s.Phase > said {
+		if s.Phase > said && n.sayPhase(s.Phase) {
 			said = s.Phase
-			switch s.Phase {
-			case policy.Running:
-				n.say(daemon.SdNotifyReady)
-			case policy.Stopping:
-				n.say(daemon.SdNotifyStopping)
-			case policy.Starting, policy.Stopped:
-			}
 		}
-		if now := statusLine(s); now != line {
+		if now := statusLine(s); now != line && n.say("STATUS="+now) {
 			line = now
-			n.say("STATUS=" + line)
 		}
 	}
 	return nil
 }
 
-func (n notifier) say(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.log.Debug("systemd not told", "state", state, "err", err)
+// open opens the socket once: one for each word, as the library does, would fail
+// for lack of descriptors, and systemd would take the watchdog's silence for ours.
+func (n *notifier) open() error {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return nil
 	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	n.systemd = c
+	return nil
+}
+
+func (n *notifier) close() {
+	if n.systemd != nil {
+		_ = n.systemd.Close()
+	}
+}
+
+// sayPhase says whether systemd has heard what it should of a phase.
+func (n *notifier) sayPhase(p policy.Phase) bool {
+	switch p {
+	case policy.Running:
+		return n.say(daemon.SdNotifyReady)
+	case policy.Stopping:
+		return n.say(daemon.SdNotifyStopping)
+	case policy.Starting, policy.Stopped:
+	}
+	return true
+}
+
+// sayLimit is how long a word may wait for room in systemd's queue.
+const sayLimit = time.Second
+
+// say says whether systemd has heard it, or nobody listens.
+func (n *notifier) say(state string) bool {
+	if n.systemd == nil {
+		return true
+	}
+	_ = n.systemd.SetWriteDeadline(time.Now().Add(sayLimit))
+	_, err := n.systemd.Write([]byte(state))
+	if err != nil && !n.failed {
+		n.log.Warn("systemd not told", "state", state, "err", err)
+	}
+	n.failed = err != nil
+	return err == nil
 }
 
 // statusLine is what `systemctl status` shows.

@@ -30,7 +30,8 @@ const (
 type rtnetlink struct {
 	handle *netlink.Handle
 	life   life
-	links  scene // without addresses; nil before the first dump
+	links  scene                  // without addresses; nil before the first dump
+	arp    map[string]arpSettings // of each link, as they were read last
 }
 
 func openKernel() (*rtnetlink, error) {
@@ -43,7 +44,7 @@ func openKernel() (*rtnetlink, error) {
 		h.Close()
 		return nil, err
 	}
-	return &rtnetlink{handle: h, life: lf}, nil
+	return &rtnetlink{handle: h, life: lf, arp: map[string]arpSettings{}}, nil
 }
 
 func openHandle() (*netlink.Handle, error) {
@@ -253,23 +254,39 @@ func hostAddress(ip netip.Addr, l link) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(bits, bits)}, LinkIndex: l.index}
 }
 
-// arpSettings reads the sysctls of a link. What cannot be read counts as 0, the
-// kernel's default and the unsafe value.
+// arpSettings reads the sysctls of a link. While they cannot be read (for lack of
+// descriptors) those that were read last count.
 func (k *rtnetlink) arpSettings(link string) arpSettings {
-	return arpSettings{
-		ignoreAll: sysctl("all", "arp_ignore"), ignore: sysctl(link, "arp_ignore"),
-		announceAll: sysctl("all", "arp_announce"), announce: sysctl(link, "arp_announce"),
+	var now arpSettings
+	for _, s := range []struct {
+		link, name string
+		value      *int
+	}{
+		{"all", "arp_ignore", &now.ignoreAll}, {link, "arp_ignore", &now.ignore},
+		{"all", "arp_announce", &now.announceAll}, {link, "arp_announce", &now.announce},
+	} {
+		v, err := sysctl(s.link, s.name)
+		if err != nil {
+			if last, known := k.arp[link]; known {
+				return last
+			}
+			return arpSettings{unread: fmt.Sprintf("whether link %s would speak ARP for it is not known: %v", link, err)}
+		}
+		*s.value = v
 	}
+	k.arp[link] = now
+	return now
 }
 
-func sysctl(link, name string) int {
-	raw, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv4/conf", link, name))
+func sysctl(link, name string) (int, error) {
+	file := filepath.Join("/proc/sys/net/ipv4/conf", link, name)
+	raw, err := os.ReadFile(file)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	v, err := strconv.Atoi(strings.TrimSpace(string(raw)))
 	if err != nil {
-		return 0
+		return 0, fmt.Errorf("%s: %w", file, err)
 	}
-	return v
+	return v, nil
 }

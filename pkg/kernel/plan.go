@@ -38,9 +38,13 @@ func makePlan(s situation) plan {
 	at := s.seen.places(func(ip netip.Addr) bool { _, ours := s.owned[ip]; return ours || s.wanted[ip] })
 	segments := s.seen.segments()
 	for ip := range s.wanted {
-		if problem := s.arpProblem(segments, ip); problem != "" {
+		problem, unread := s.arpProblem(segments, ip)
+		switch {
+		case problem != "":
 			p.refuse(s, ip, at[ip], problem)
-		} else {
+		case unread != "" && len(at[ip]) == 0: // what is here stays: we may only lack descriptors
+			p.facts[ip] = vip.Address{Addr: ip, State: vip.AddressRefused, Detail: unread}
+		default:
 			p.want(s, ip, at[ip])
 		}
 	}
@@ -56,16 +60,22 @@ func makePlan(s situation) plan {
 	return p
 }
 
-// arpProblem finds a link that would speak ARP for ip against the rules.
-func (s situation) arpProblem(segments []segment, ip netip.Addr) string {
+// arpProblem finds a link that would speak ARP for ip against the rules, or one
+// that may.
+func (s situation) arpProblem(segments []segment, ip netip.Addr) (problem, unread string) {
 	for _, g := range segments {
-		if g.exposes(ip) {
-			if problem := g.problem(ip, s.arp[g.link.name]); problem != "" {
-				return problem
-			}
+		if !g.exposes(ip) {
+			continue
+		}
+		settings := s.arp[g.link.name]
+		if problem = g.problem(ip, settings); problem != "" {
+			return problem, unread
+		}
+		if settings.unread != "" {
+			unread = settings.unread
 		}
 	}
-	return ""
+	return "", unread
 }
 
 // refuse decides about a VIP that a link would speak ARP for. One of ours that
