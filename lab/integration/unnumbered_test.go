@@ -258,7 +258,7 @@ func (u unnumbered) bgpdDies() {
 }
 
 // routerChangesItsAddress while the link stays up. The server gives the old one
-// up after 30 s of silence; its other session stays.
+// up once its session is over and it has not answered for 5 s; its other session stays.
 func (u unnumbered) routerChangesItsAddress() {
 	u.t.Helper()
 	const address = "fe80::abcd"
