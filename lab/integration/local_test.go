@@ -173,6 +173,9 @@ func (l local) killTakesTheRouteAway() {
 		wire := l.heard(killed, "eth1", "the withdraw of "+p.String(), withdraws(p)).Time
 		fib := l.tor.route(killed, p, 1)
 		l.t.Logf("%s: kill -9 of anyvip to the ToR's wire %s, wire to its kernel %s", p, ms(wire.Sub(killed)), ms(fib.Sub(wire)))
+		if d := wire.Sub(killed); d > 4*time.Second { // the hold time is 9 s
+			l.t.Errorf("%s: the daemon noticed after %s that anyvip had died", p, ms(d))
+		}
 	}
 	started := time.Now()
 	l.startAgent("s1")
