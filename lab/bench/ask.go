@@ -5,31 +5,27 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
-	"runtime"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// ask makes http requests to the web service of its host at a fixed rate, with nothing but system calls on one
-// thread: what any checker has to pay on this machine. The calls are raw ones, which Go's scheduler knows nothing of:
-// it would spend more on them than they cost.
+// ask makes http requests to the web service of its host at a fixed rate, with nothing but system calls: what any
+// checker has to pay on this machine. The calls are raw ones, which Go's scheduler knows nothing of: it would spend
+// more on them than they cost. It sleeps as Go does, since the scheduler's signals would end a raw sleep early.
 func ask(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("ask", flag.ContinueOnError)
 	rate := flags.Int("rate", 1, "requests per second")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	a := asker{request: []byte("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"), answer: make([]byte, 4096)}
 	a.server = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte{127, 0, 0, 1}}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&a.server.Port))[:], 80)
 	pause := time.Second / time.Duration(*rate)
 	for next := time.Now(); ctx.Err() == nil; next = next.Add(pause) {
-		left := unix.NsecToTimespec(max(time.Until(next), 0).Nanoseconds())
-		_, _, _ = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&left)), 0, 0, 0)
+		time.Sleep(time.Until(next))
 		if err := a.ask(); err != 0 {
 			return fmt.Errorf("request: %w", err)
 		}

@@ -14,7 +14,7 @@ func (b *bench) checks(ctx context.Context) ([]table, error) {
 		method: fmt.Sprintf("Each check has a service with one VIP, and asks a web server on the same host over a new connection, every second; all is announced and nothing changes. CPU is user and system "+
 			"time of the speaker and its children over %s, in percent of one core; memory is their RSS, for many processes counting what they share for each. anyvip: http checks. ExaBGP: its own health check, "+
 			"a process for each check, with `curl`. BIRD and gobgpd have no checks. Bare requests: as many requests a second, evenly "+
-			"spread, by a program that does nothing else, with plain system calls on one thread: about the price of the questions themselves on this machine, most of it the kernel's for a connection.", b.Size.window),
+			"spread, by a program that does nothing else, with plain system calls: about the price of the questions themselves on this machine, most of it the kernel's for a connection.", b.Size.window),
 		columns: []string{"Checks", "Server", "CPU %", "of best peer", "memory MiB", "of best peer", "processes"},
 	}
 	var errs failures
