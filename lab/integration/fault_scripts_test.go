@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestHangingScripts(t *testing.T) {
 		allowed  = 100 * time.Millisecond
 		settled  = 5 // starts
 		window   = 5 * interval
-		windows  = 4
+		windows  = 4 // that count: those in which this process was on time too
 	)
 	r := up(t, "faults.clab.yml", options{product: true, edits: map[string]func(string) string{"s1": func(text string) string {
 		var more strings.Builder
@@ -68,9 +69,11 @@ func TestHangingScripts(t *testing.T) {
 	<-time.After(window)
 	t.Logf("before, of %s", lateness(starts(begin, time.Now()), interval))
 	r.sh("s1", "touch /run/hang")
-	most := 0
+	most, judged := 0, 0
+	overslept := tick(t)
 	for n := 1; ; n++ {
 		from := time.Now()
+		overslept()
 		eventually(t, 2*window, func() error {
 			most = max(most, len(r.sleepers("s1")))
 			if time.Since(from) < window {
@@ -79,12 +82,16 @@ func TestHangingScripts(t *testing.T) {
 			return nil
 		})
 		late := lateness(starts(from, time.Now()), interval)
-		t.Logf("with %d that hang, of %s; at most %d processes of theirs at a time", hanging, late, most)
+		busy := overslept()
+		t.Logf("with %d that hang, of %s; at most %d processes of theirs at a time; this test itself was late by %s at most", hanging, late, most, ms(busy))
 		if late.most <= allowed {
 			break
 		}
-		if n == windows {
-			t.Errorf("in none of %d times %s were all starts within %s", windows, window, allowed)
+		if busy < allowed/4 {
+			judged++
+		}
+		if judged == windows || n == 4*windows {
+			t.Errorf("in none of %d times %s were all starts within %s; %d times the machine was not busy with other things", n, window, allowed, judged)
 			break
 		}
 	}
@@ -160,4 +167,29 @@ func lateness(scripts map[int][]time.Time, interval time.Duration) late {
 	slices.Sort(all)
 	n := len(all)
 	return late{n: n, median: all[n/2], p99: all[n*99/100], most: all[n-1]}
+}
+
+// tick sleeps again and again until the test ends. What it returns says by how much
+// it overslept at most since it was asked last: on a machine that is busy with other
+// things nothing can be said of the agent.
+func tick(t *testing.T) (overslept func() time.Duration) {
+	const pause = 5 * time.Millisecond
+	var worst atomic.Int64
+	done, ended := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(done); <-ended })
+	go func() {
+		defer close(ended)
+		for {
+			due := time.Now().Add(pause)
+			select {
+			case <-time.After(pause):
+			case <-done:
+				return
+			}
+			late := int64(time.Since(due))
+			for was := worst.Load(); late > was && !worst.CompareAndSwap(was, late); was = worst.Load() {
+			}
+		}
+	}()
+	return func() time.Duration { return time.Duration(worst.Swap(0)) }
 }
