@@ -13,8 +13,6 @@ import (
 type arpSettings struct {
 	ignoreAll, ignore     int // arp_ignore; from 1 on, a link answers for its own addresses alone
 	announceAll, announce int // arp_announce; at 2, a link asks with its own addresses alone
-
-	unread string // why they are not known, and the others say nothing; empty: they are
 }
 
 func (s arpSettings) answers() bool { return max(s.ignoreAll, s.ignore) < 1 }
@@ -50,7 +48,7 @@ func (g segment) exposes(ip netip.Addr) bool {
 // problem says what is wrong with the link's settings when g exposes ip, and
 // what to run; empty if nothing is.
 func (g segment) problem(ip netip.Addr, s arpSettings) string {
-	if s.unread != "" || !s.answers() && !s.asks() {
+	if !s.answers() && !s.asks() {
 		return ""
 	}
 	name := g.link.name

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -16,6 +17,7 @@ type defaults struct {
 	table routeTable
 	alive func() bool
 	log   *slog.Logger
+	quiet *quiet
 
 	wanted  map[vip.Family][]netip.Addr // latest desired set; nil before the first, and then nothing is touched
 	adopt   []vip.Family                // families in which what was left behind stays while nothing is wanted
@@ -69,16 +71,8 @@ func (d *defaults) pass(links scene) (news bool) {
 		d.complain(d.table.hear(false))
 		return true
 	}
-	err := d.table.hear(true) // before the look: what changes after it is hinted at
-	var facts []vip.DefaultRoute
-	if err == nil {
-		facts, err = d.keepBoth()
-	}
+	facts, err := d.keepBoth()
 	d.complain(err)
-	if err != nil {
-		d.settled = false
-		return first
-	}
 	if !first && slices.EqualFunc(facts, d.facts, vip.DefaultRoute.Equal) {
 		return false
 	}
@@ -94,16 +88,25 @@ func (d *defaults) idle(f vip.Family) bool {
 	return known && len(seen) == 0 && len(d.wanted[f]) == 0
 }
 
+// keepBoth keeps each family by itself: what is wrong with one is no matter of
+// the other. The error is why one could not be looked at.
 func (d *defaults) keepBoth() (facts []vip.DefaultRoute, err error) {
 	d.settled = true
+	deaf := d.table.hear(true) // before the look: what changes after it is hinted at
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
 		if d.idle(f) {
 			continue
 		}
 		t := troubles{hops: make(map[hop]error)}
-		p, err := d.keep(f, &t)
-		if err != nil {
-			return nil, err
+		p, blind := routePlan{}, deaf
+		if deaf == nil {
+			p, blind = d.keep(f, &t)
+		}
+		if blind != nil {
+			d.settled = false
+			err = cmp.Or(err, blind)
+			facts = append(facts, d.stale(f, blind)...)
+			continue
 		}
 		if len(p.steps) > 0 || slices.ContainsFunc(p.ways, func(w way) bool { return w.again }) {
 			d.settled = false
@@ -113,9 +116,22 @@ func (d *defaults) keepBoth() (facts []vip.DefaultRoute, err error) {
 		}
 	}
 	if d.idle(vip.IPv4) && d.idle(vip.IPv6) {
-		return facts, d.table.hear(false)
+		err = cmp.Or(err, d.table.hear(false))
 	}
-	return facts, nil
+	return facts, err
+}
+
+// stale is the latest fact of a family that cannot be looked at now; none if
+// there is nothing to say.
+func (d *defaults) stale(f vip.Family, blind error) (out []vip.DefaultRoute) {
+	fact := vip.DefaultRoute{Family: f, Detail: staleDetail(blind)}
+	i := slices.IndexFunc(d.facts, func(r vip.DefaultRoute) bool { return r.Family == f })
+	if i >= 0 {
+		fact.NextHops = d.facts[i].NextHops
+	} else if len(d.wanted[f]) == 0 {
+		return nil
+	}
+	return []vip.DefaultRoute{fact}
 }
 
 // keep looks, acts and looks again, until nothing is left to do or can be done
@@ -127,7 +143,8 @@ func (d *defaults) keep(f vip.Family, t *troubles) (p routePlan, err error) {
 			return p, err
 		}
 		if before := d.seen[f]; round == 0 && len(before) > 0 && !slices.EqualFunc(seen, before, route.equal) {
-			d.log.Warn("default route was changed, by somebody else or with a link", "family", f.String(), "from", d.next(before...), "to", d.next(seen...))
+			d.quiet.say(slog.LevelWarn, "default route was changed, by somebody else or with a link", f.String(),
+				"family", f.String(), "from", d.next(before...), "to", d.next(seen...))
 		}
 		d.seen[f] = seen
 		p = d.plan(f, *t)
@@ -175,7 +192,8 @@ func (d *defaults) act(s routeStep) error {
 	}
 	err := d.table.change(s.verb, s.route)
 	if err == nil {
-		d.log.Info("default route changed", "family", s.route.family.String(), "action", s.verb.String(), "next_hops", d.next(s.route))
+		f, action := s.route.family.String(), s.verb.String()
+		d.quiet.say(slog.LevelInfo, "default route changed", f+" "+action, "family", f, "action", action, "next_hops", d.next(s.route))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,11 +21,12 @@ import (
 type fakeTable struct {
 	mu      sync.Mutex
 	on      []route
-	far     map[netip.Addr]bool // no link leads there
-	refused map[netip.Addr]bool // the kernel takes no route by way of it
-	fail    error               // of change, instead of doing
-	blind   error               // of routes
-	thief   bool                // somebody removes at once what is added
+	far     map[netip.Addr]bool  // no link leads there
+	refused map[netip.Addr]bool  // the kernel takes no route by way of it
+	fail    error                // of change, instead of doing
+	blind   error                // of routes
+	blindTo map[vip.Family]error // the same, of one family
+	thief   bool                 // somebody removes at once what is added
 	hearing bool
 	looks   int
 	did     []string
@@ -44,7 +46,7 @@ func (k *fakeTable) routes(f vip.Family) (out []route, err error) {
 			out = append(out, r)
 		}
 	}
-	return out, k.blind
+	return out, cmp.Or(k.blind, k.blindTo[f])
 }
 
 func (k *fakeTable) linkTo(a netip.Addr) (int, error) {
@@ -387,7 +389,7 @@ func TestALookForRoutesThatFailsChangesNothing(t *testing.T) {
 		a.waited(vip.IPv4)
 		table.set(func() { table.blind = errors.New("no descriptors") })
 		time.Sleep(10 * lookEvery)
-		if f := a.waited(vip.IPv4); hopsOf(f) != "10.0.0.1" || len(table.done()) != 0 {
+		if f := a.waited(vip.IPv4); hopsOf(f) != "10.0.0.1" || f.Detail != staleDetail(table.blind) || len(table.done()) != 0 {
 			t.Errorf("%+v by %v", f, table.done())
 		}
 		if n := strings.Count(a.log.String(), "default routes cannot be kept"); n != 1 {
@@ -397,6 +399,9 @@ func TestALookForRoutesThatFailsChangesNothing(t *testing.T) {
 		time.Sleep(lastRetry)
 		if synctest.Wait(); !a.log.has("default routes are kept again") {
 			t.Error("not logged that it is over")
+		}
+		if f := a.waited(vip.IPv4); hopsOf(f) != "10.0.0.1" || f.Detail != "" {
+			t.Errorf("once it is over: %+v", f)
 		}
 	})
 }
@@ -487,4 +492,46 @@ func TestALinkThatIsDownIsFoundByItsSubnet(t *testing.T) {
 			t.Errorf("%s is on %q, want %q", address, l.name, want)
 		}
 	}
+}
+
+// What a VIP waits for, a disk above all, must not hold up the default routes.
+func TestDefaultRoutesDoNotWaitForAddresses(t *testing.T) {
+	table, h := newFakeTable(), newFakeHost()
+	bubbleOver(t, h, table, func(t *testing.T, a *agent) {
+		time.Sleep(time.Hour)
+		if age := time.Since(a.engine.LastPass()); age != 0 {
+			t.Errorf("an engine that waits looks as if it stood still for %v", age)
+		}
+		h.before = func(verb, netip.Addr) { time.Sleep(time.Minute) }
+		d := byWayOf("10.0.0.1")
+		d.Addresses = []netip.Addr{v4}
+		a.engine.Apply(d)
+		time.Sleep(10 * time.Second)
+		if synctest.Wait(); !slices.Equal(table.shown(), []string{"10.0.0.1"}) {
+			t.Errorf("while an address hangs the table holds %v", table.shown())
+		}
+		if age := time.Since(a.engine.LastPass()); age != 10*time.Second {
+			t.Errorf("the engine shows %v in place of 10 s", age)
+		}
+		time.Sleep(time.Minute)
+		if f := a.fact(v4); f.State != vip.AddressPresent || time.Since(a.engine.LastPass()) != 0 {
+			t.Errorf("fact: %+v", f)
+		}
+	})
+}
+
+func TestAFamilyThatCannotBeLookedAtIsNoMatterOfTheOther(t *testing.T) {
+	table := newFakeTable()
+	table.blindTo = map[vip.Family]error{vip.IPv4: errors.New("no descriptors")}
+	bubbleOver(t, newFakeHost(), table, func(t *testing.T, a *agent) {
+		a.engine.Apply(Desired{Defaults: []vip.DefaultRoute{
+			{Family: vip.IPv4, NextHops: []netip.Addr{netip.MustParseAddr("10.0.0.1")}},
+			{Family: vip.IPv6, NextHops: []netip.Addr{netip.MustParseAddr("2001:db8::1")}}}})
+		if f := a.waited(vip.IPv6); hopsOf(f) != "2001:db8::1" || f.Detail != "" {
+			t.Errorf("IPv6: %+v", f)
+		}
+		if f := a.waited(vip.IPv4); hopsOf(f) != "" || !strings.Contains(f.Detail, "no descriptors") {
+			t.Errorf("IPv4: %+v", f)
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -62,12 +63,14 @@ type Report struct {
 // Engine keeps VIPs on this host.
 type Engine struct {
 	options Options
-	desired chan wish // latest wins
+	desired chan wish                 // latest wins
+	busy    atomic.Pointer[time.Time] // begin of the pass under way, with its monotonic reading; nil: none is
 
 	// From here on owned by Run's goroutine.
 	host    host
 	ledger  ledger
 	scene   scene                      // of the latest look
+	arp     map[string]arpSettings     // of links, as last read; kept when they cannot be read for now
 	started bool                       // the first desired set has come; before, leftovers are not judged
 	wanted  map[netip.Addr]bool        // latest desired set
 	owned   map[netip.Addr]string      // VIPs that we added, and the link; nil until the ledger was read
@@ -78,8 +81,10 @@ type Engine struct {
 	adds    uint64
 	kept    bool     // addresses are as they should be, as of their latest pass
 	routes  defaults // the default routes
-	retries int      // in a row, since something new happened
-	failing string   // the look or ledger error that was logged last
+	due     deadlines
+	retries int // in a row, since something new happened
+	quiet   *quiet
+	failing string // the look or ledger error that was logged last
 }
 
 // wish is a desired set that waits to be taken.
@@ -100,7 +105,7 @@ type host interface {
 	// look dumps addresses, and links too if hinted or never done before.
 	look(h hint) (scene, error)
 	// arpSettings reads the sysctls of a link.
-	arpSettings(link string) arpSettings
+	arpSettings(link string) (arpSettings, error)
 	// do changes one address. It returns errExists for an add of what is there.
 	do(v verb, c change) error
 }
@@ -123,12 +128,15 @@ func New(o Options) *Engine {
 	if o.Link == "" {
 		o.Link = "lo"
 	}
+	said := newQuiet(o.Log)
 	return &Engine{
 		options: o,
 		desired: make(chan wish, 1),
 		ledger:  ledger{path: filepath.Join(o.StateDir, "addresses.json")},
 		lost:    make(map[netip.Addr][]time.Time),
-		routes:  defaults{alive: o.Alive, log: o.Log, seen: make(map[vip.Family][]route)},
+		arp:     make(map[string]arpSettings),
+		quiet:   said,
+		routes:  defaults{alive: o.Alive, log: o.Log, quiet: said, seen: make(map[vip.Family][]route)},
 	}
 }
 
@@ -186,6 +194,16 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
+// LastPass is when the engine last was free to take what comes: the begin of the
+// pass it is in, or now while it waits. An age of seconds means that the disk or
+// the kernel does not answer. It reads an atomic; any goroutine may call it.
+func (e *Engine) LastPass() time.Time {
+	if begin := e.busy.Load(); begin != nil {
+		return *begin
+	}
+	return time.Now()
+}
+
 // run is Run over any host.
 func (e *Engine) run(ctx context.Context, h host, t routeTable, hints <-chan hint) {
 	e.host, e.routes.table = h, t
@@ -193,8 +211,11 @@ func (e *Engine) run(ctx context.Context, h host, t routeTable, hints <-chan hin
 	defer timer.Stop()
 	for next, ok := hintLinks, true; ok; next, ok = e.wait(ctx, hints, timer.C) {
 		begin := time.Now()
+		next = e.due.promote(next, begin)
+		e.busy.Store(&begin)
 		settled := e.pass(next)
-		timer.Reset(e.nextLook(settled))
+		e.busy.Store(nil)
+		timer.Reset(e.schedule(next, settled))
 		// A storm of notifications may take a third of one processor, no more.
 		pause(ctx, min(2*time.Since(begin), longRest))
 	}
@@ -233,15 +254,46 @@ func (e *Engine) want(w wish) bool {
 	return true
 }
 
-// nextLook is how long to wait without a hint.
-func (e *Engine) nextLook(settled bool) time.Duration {
-	if settled {
-		e.retries = 0
-		return lookEvery
+// deadlines are when to look without a hint. They stand, however many hints come
+// in between: a hint of one thing must not put off another.
+type deadlines struct {
+	look  time.Time // at everything
+	retry time.Time // what could not be set right; zero: all is right
+}
+
+// promote makes a pass one over everything when a deadline has come.
+func (d deadlines) promote(h hint, now time.Time) hint {
+	if !now.Before(d.look) || !d.retry.IsZero() && !now.Before(d.retry) {
+		return hintLinks
 	}
-	d := min(firstRetry<<min(e.retries, 10), lastRetry)
-	e.retries++
-	return d
+	return h
+}
+
+func (d deadlines) next() time.Time {
+	if d.retry.IsZero() || d.look.Before(d.retry) {
+		return d.look
+	}
+	return d.retry
+}
+
+// schedule sets the deadlines after a pass, and returns how long to wait for the
+// first of them. A retry comes sooner when something new made it worth that,
+// and never later.
+func (e *Engine) schedule(done hint, settled bool) time.Duration {
+	now := time.Now()
+	if done == hintLinks {
+		e.due = deadlines{look: now.Add(lookEvery)}
+	}
+	if settled {
+		e.retries, e.due.retry = 0, time.Time{}
+		return e.due.next().Sub(now)
+	}
+	at := now.Add(min(firstRetry<<min(e.retries, 10), lastRetry))
+	if e.due.retry.IsZero() || at.Before(e.due.retry) {
+		e.due.retry = at
+		e.retries++
+	}
+	return e.due.next().Sub(now)
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -23,6 +23,9 @@ type fakeHost struct {
 	on     []netip.Addr
 	fail   error // of do, instead of doing
 	blind  error // of look
+	arp    arpSettings
+	unread error // of arpSettings
+	links  scene // beside lo
 	did    []string
 	at     []time.Time                 // of did
 	before func(v verb, ip netip.Addr) // called by do
@@ -41,10 +44,14 @@ func (h *fakeHost) look(hint) (scene, error) {
 		p := netip.PrefixFrom(ip, ip.BitLen())
 		lo.addresses = append(lo.addresses, address{prefix: p, subnet: p, hostScope: true, deprecated: true, permanent: true})
 	}
-	return scene{lo}, h.blind
+	return append(scene{lo}, slices.Clone(h.links)...), h.blind
 }
 
-func (h *fakeHost) arpSettings(string) arpSettings { return arpSettings{} }
+func (h *fakeHost) arpSettings(string) (arpSettings, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.arp, h.unread
+}
 
 func (h *fakeHost) do(v verb, c change) error {
 	h.mu.Lock()
@@ -306,7 +313,7 @@ func TestWhatSomebodyAddedFirstIsTheirs(t *testing.T) {
 	})
 }
 
-func TestALookThatFailsChangesNoFact(t *testing.T) {
+func TestALookThatFailsChangesNoState(t *testing.T) {
 	h := newFakeHost()
 	bubble(t, h, func(t *testing.T, a *agent) {
 		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
@@ -314,7 +321,7 @@ func TestALookThatFailsChangesNoFact(t *testing.T) {
 		h.set(func() { h.blind = errors.New("no descriptors") })
 		h.takeAway(v4)
 		time.Sleep(time.Minute)
-		if f := a.fact(v4); f.State != vip.AddressPresent {
+		if f := a.fact(v4); f.State != vip.AddressPresent || !strings.Contains(f.Detail, "no descriptors") {
 			t.Errorf("fact: %+v", f)
 		}
 		if n := strings.Count(a.log.String(), "addresses cannot be kept"); n != 1 {
@@ -322,7 +329,7 @@ func TestALookThatFailsChangesNoFact(t *testing.T) {
 		}
 		h.set(func() { h.blind = nil })
 		time.Sleep(lastRetry)
-		if f := a.fact(v4); f.State != vip.AddressPresent || len(f.Lost) != 1 || !a.log.has("addresses are kept again") {
+		if f := a.fact(v4); f.State != vip.AddressPresent || f.Detail != "" || len(f.Lost) != 1 || !a.log.has("addresses are kept again") {
 			t.Errorf("fact: %+v", f)
 		}
 	})
@@ -372,6 +379,101 @@ func TestUnreadableLedgerRefusesUntilItCanBeRead(t *testing.T) {
 		}
 		if did := h.done(); !slices.Equal(did, []string{"remove 2001:db8:10::10", "add 192.0.2.10"}) {
 			t.Errorf("did %v", did)
+		}
+	})
+}
+
+// Without descriptors no sysctl can be read. That says nothing about a VIP that
+// is here, and only one that is not must wait.
+func TestSysctlsThatCannotBeReadTakeNothingAway(t *testing.T) {
+	h := newFakeHost()
+	h.arp = arpSettings{ignore: 1, announce: 2}
+	h.links = parseScene(t, "eth0 192.0.2.1/24")
+	bubble(t, h, func(t *testing.T, a *agent) {
+		other := netip.MustParseAddr("192.0.2.11")
+		unread := errors.New("cannot read /proc/sys/net/ipv4/conf/all/arp_ignore: too many open files")
+		h.set(func() { h.unread = unread })
+		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
+		if f := a.fact(v4); f.State != vip.AddressRefused || !strings.Contains(f.Detail, unread.Error()) {
+			t.Errorf("nothing was ever read: %+v", f)
+		}
+		h.set(func() { h.unread = nil })
+		time.Sleep(lastRetry)
+		if f := a.fact(v4); f.State != vip.AddressPresent {
+			t.Errorf("a second after it can be read: %+v", f)
+		}
+		h.set(func() { h.unread = unread })
+		a.engine.Apply(Desired{Addresses: []netip.Addr{v4, other}})
+		time.Sleep(2 * lookEvery)
+		if here, added := a.fact(v4), a.fact(other); here.State != vip.AddressPresent || added.State != vip.AddressPresent {
+			t.Errorf("with what was read last: %+v %+v", here, added)
+		}
+		if did := h.done(); !slices.Equal(did, []string{"add 192.0.2.10", "add 192.0.2.11"}) {
+			t.Errorf("did %v", did)
+		}
+	})
+}
+
+func TestAnEarlierRunsVIPStaysWhileSysctlsCannotBeRead(t *testing.T) {
+	h := newFakeHost(v4)
+	h.unread, h.links = errors.New("too many open files"), parseScene(t, "eth0 192.0.2.1/24")
+	bubble(t, h, func(t *testing.T, a *agent) {
+		writeLedger(t, a, v4)
+		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
+		time.Sleep(2 * lookEvery)
+		if f := a.fact(v4); f.State != vip.AddressPresent || !f.Ours || len(h.done()) != 0 {
+			t.Errorf("fact: %+v, did %v", f, h.done())
+		}
+	})
+}
+
+// Hints of routes, one before each retry is due, must put off neither the retry
+// of an address nor the look at everything.
+func TestHintsPutNothingOff(t *testing.T) {
+	h := newFakeHost()
+	bubble(t, h, func(t *testing.T, a *agent) {
+		flap := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(900 * time.Millisecond) {
+				h.hints <- hintRoutes
+			}
+		}
+		h.set(func() { h.fail = errors.New("no buffer space") })
+		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
+		a.fact(v4)
+		time.Sleep(10 * time.Second) // the backoff is at its longest
+		tries := len(h.done())
+		flap(9 * time.Minute)
+		if n := len(h.done()) - tries; n < 530 || n > 550 {
+			t.Errorf("%d tries in nine minutes, want one a second", n)
+		}
+		h.set(func() { h.fail = nil })
+		time.Sleep(lastRetry)
+		if f := a.fact(v4); f.State != vip.AddressPresent {
+			t.Fatalf("fact: %+v", f)
+		}
+		looks := h.looked()
+		flap(9 * time.Minute)
+		if n := h.looked() - looks; n < 17 || n > 19 {
+			t.Errorf("%d looks in nine minutes, want one each %v", n, lookEvery)
+		}
+	})
+}
+
+func TestALinkThatIsSetDownIsNoLoss(t *testing.T) {
+	h := newFakeHost()
+	h.links = parseScene(t, "eth1 192.0.2.10/32")
+	bubble(t, h, func(t *testing.T, a *agent) {
+		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
+		if f := a.fact(v4); f.State != vip.AddressPresent || f.Link != "eth1" {
+			t.Errorf("fact: %+v", f)
+		}
+		h.set(func() { h.links[0].enabled, h.links[0].up = false, false })
+		h.hints <- hintLinks
+		if f := a.fact(v4); f.State != vip.AddressAbsent || len(f.Lost) != 0 || !strings.Contains(f.Detail, "eth1, which is down") {
+			t.Errorf("fact: %+v", f)
+		}
+		if a.log.has("address was taken away") {
+			t.Error("the log blames somebody")
 		}
 	})
 }

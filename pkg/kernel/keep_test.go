@@ -220,8 +220,14 @@ func TestFlushAndLinkDown(t *testing.T) {
 	if want := "it is on lo, which is down; run: ip link set lo up"; f.Detail != want {
 		t.Errorf("detail is %q, want %q", f.Detail, want)
 	}
+	if len(f.Lost) != 1 {
+		t.Errorf("a link that is down counts as a loss: %v", f.Lost)
+	}
 	f = a.until(v6, vip.AddressAbsent)
 	t.Logf("lo down: %s", f.Detail)
+	if len(f.Lost) != 1 {
+		t.Errorf("an IPv6 VIP that went with its link counts as lost: %v", f.Lost)
+	}
 	ip(t, "link set lo up")
 	a.until(v4, vip.AddressPresent)
 	a.until(v6, vip.AddressPresent)

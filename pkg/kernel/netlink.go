@@ -30,8 +30,7 @@ const (
 type rtnetlink struct {
 	handle *netlink.Handle
 	life   life
-	links  scene                  // without addresses; nil before the first dump
-	arp    map[string]arpSettings // of each link, as they were read last
+	links  scene // without addresses; nil before the first dump
 }
 
 func openKernel() (*rtnetlink, error) {
@@ -44,7 +43,7 @@ func openKernel() (*rtnetlink, error) {
 		h.Close()
 		return nil, err
 	}
-	return &rtnetlink{handle: h, life: lf, arp: map[string]arpSettings{}}, nil
+	return &rtnetlink{handle: h, life: lf}, nil
 }
 
 func openHandle() (*netlink.Handle, error) {
@@ -254,39 +253,34 @@ func hostAddress(ip netip.Addr, l link) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(bits, bits)}, LinkIndex: l.index}
 }
 
-// arpSettings reads the sysctls of a link. While they cannot be read (for lack of
-// descriptors) those that were read last count.
-func (k *rtnetlink) arpSettings(link string) arpSettings {
-	var now arpSettings
-	for _, s := range []struct {
+// arpSettings reads the sysctls of a link, all of them or none.
+func (k *rtnetlink) arpSettings(link string) (s arpSettings, err error) {
+	for _, v := range []struct {
+		to         *int
 		link, name string
-		value      *int
 	}{
-		{"all", "arp_ignore", &now.ignoreAll}, {link, "arp_ignore", &now.ignore},
-		{"all", "arp_announce", &now.announceAll}, {link, "arp_announce", &now.announce},
+		{&s.ignoreAll, "all", "arp_ignore"}, {&s.ignore, link, "arp_ignore"},
+		{&s.announceAll, "all", "arp_announce"}, {&s.announce, link, "arp_announce"},
 	} {
-		v, err := sysctl(s.link, s.name)
-		if err != nil {
-			if last, known := k.arp[link]; known {
-				return last
-			}
-			return arpSettings{unread: fmt.Sprintf("whether link %s would speak ARP for it is not known: %v", link, err)}
+		if *v.to, err = sysctl(v.link, v.name); err != nil {
+			return arpSettings{}, err
 		}
-		*s.value = v
 	}
-	k.arp[link] = now
-	return now
+	return s, nil
 }
 
 func sysctl(link, name string) (int, error) {
-	file := filepath.Join("/proc/sys/net/ipv4/conf", link, name)
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
+	path := filepath.Join("/proc/sys/net/ipv4/conf", link, name)
+	raw, err := os.ReadFile(path)
+	if failed := (*os.PathError)(nil); errors.As(err, &failed) {
+		err = failed.Err // it names the path, and so do we
 	}
-	v, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	v := 0
+	if err == nil {
+		v, err = strconv.Atoi(strings.TrimSpace(string(raw)))
+	}
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", file, err)
+		return 0, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return v, nil
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -12,58 +13,101 @@ import (
 )
 
 // pass sets right what h hints at. It reports whether all is as it should be.
+// Default routes come first: addresses need the disk, which may hang.
 func (e *Engine) pass(h hint) (settled bool) {
+	var blind error
 	if h > hintRoutes {
-		e.kept = e.keepAddresses(h)
+		blind = e.look(h)
 	}
 	if e.scene != nil && e.routes.pass(e.scene) {
 		e.report()
 	}
+	if h > hintRoutes {
+		e.kept = e.keepAddresses(blind)
+	}
 	return e.kept && e.routes.settled
 }
 
-// keepAddresses looks, acts and looks again, until nothing is left to do or can
-// be done now. It reports whether all is as it should be.
-func (e *Engine) keepAddresses(h hint) (settled bool) {
+func (e *Engine) look(h hint) error {
+	seen, err := e.host.look(h)
+	if err == nil {
+		e.scene = seen
+	}
+	return err
+}
+
+// keepAddresses acts on the latest look, which failed if blind says so, and
+// looks again, until nothing is left to do or can be done now. It reports whether
+// all is as it should be.
+func (e *Engine) keepAddresses(blind error) (settled bool) {
 	unread := e.openLedger()
 	for round := range maxRounds {
-		p, seen, err := e.plan(h)
-		if err != nil {
-			e.complain(err)
+		if round > 0 {
+			blind = e.look(hintAddresses)
+		}
+		if blind != nil {
+			e.complain(blind)
+			e.publishStale(blind)
 			return false
 		}
+		p := e.plan()
 		lost := e.noteLosses(p)
 		acted, err := e.carryOut(p, unread)
 		e.complain(err)
 		// What was added just now for the first time is not reported as absent before.
 		if lost || round > 0 || !acted {
-			e.publish(p, seen)
+			e.publish(p)
 		}
 		if !acted {
 			return err == nil && len(e.trouble) == 0 && e.satisfied()
 		}
-		h = hintAddresses
 	}
 	return false
 }
 
-// plan looks at the host and compares.
-func (e *Engine) plan(h hint) (plan, scene, error) {
-	seen, err := e.host.look(h)
-	if err != nil {
-		return plan{}, nil, err
-	}
-	e.scene = seen
-	s := situation{home: e.options.Link, wanted: e.wanted, owned: e.owned, seen: seen, arp: make(map[string]arpSettings)}
-	for _, g := range seen.segments() {
-		_, known := s.arp[g.link.name]
-		for ip := range e.wanted {
-			if !known && g.exposes(ip) {
-				s.arp[g.link.name], known = e.host.arpSettings(g.link.name), true
-			}
+// plan compares what was seen with what is wanted.
+func (e *Engine) plan() plan {
+	s := situation{home: e.options.Link, wanted: e.wanted, owned: e.owned, seen: e.scene}
+	s.unread = e.readARP(e.scene.segments())
+	s.arp = e.arp
+	return makePlan(s)
+}
+
+// readARP reads the settings of the links that expose a wanted VIP. When that
+// fails, for want of descriptors say, what was read last still holds: a guess
+// would take VIPs away. It returns the links of which nothing is known.
+func (e *Engine) readARP(segments []segment) (unread map[string]error) {
+	fresh := make(map[string]arpSettings)
+	unread = make(map[string]error)
+	for _, g := range segments {
+		name := g.link.name
+		_, read := fresh[name]
+		if read || unread[name] != nil || !e.exposed(g) {
+			continue
+		}
+		settings, err := e.host.arpSettings(name)
+		before, known := e.arp[name]
+		switch {
+		case err == nil:
+			fresh[name] = settings
+		case known:
+			fresh[name] = before
+		default:
+			unread[name] = err
 		}
 	}
-	return makePlan(s), seen, nil
+	e.arp = fresh // without links that are gone: another one may get the name
+	return unread
+}
+
+// exposed reports whether neighbours on a segment would ask for a wanted VIP.
+func (e *Engine) exposed(g segment) bool {
+	for ip := range e.wanted {
+		if g.exposes(ip) {
+			return true
+		}
+	}
+	return false
 }
 
 // openLedger reads the ledger once, when the first desired set has come. Until
@@ -175,7 +219,6 @@ func (e *Engine) act(v verb, c change, before trouble) error {
 		e.trouble[c.ip] = trouble{vip.AddressAbsent, errStuck.Error()}
 		return errStuck
 	}
-	log := e.options.Log.With("vip", c.ip, "link", c.link.name)
 	err := e.host.do(v, c)
 	if errors.Is(err, errExists) {
 		return err
@@ -184,21 +227,26 @@ func (e *Engine) act(v verb, c change, before trouble) error {
 		state, detail := explain(v, c, err)
 		e.trouble[c.ip] = trouble{state, detail}
 		if before != e.trouble[c.ip] {
-			log.Warn("address not changed", "action", v.String(), "reason", detail)
+			e.say(slog.LevelWarn, "address not changed", c.ip, c.link.name, "action", v.String(), "reason", detail)
 		}
 		return err
 	}
 	switch v {
 	case add:
 		e.adds++
-		log.Info("address added")
+		e.say(slog.LevelInfo, "address added", c.ip, c.link.name)
 	case mend:
-		log.Warn("address had wrong attributes, set right")
+		e.say(slog.LevelWarn, "address had wrong attributes, set right", c.ip, c.link.name)
 	case remove:
 		delete(e.owned, c.ip)
-		log.Info("address removed")
+		e.say(slog.LevelInfo, "address removed", c.ip, c.link.name)
 	}
 	return nil
+}
+
+// say logs what happened to a VIP, which in a fight with somebody is a lot.
+func (e *Engine) say(level slog.Level, message string, ip netip.Addr, link string, args ...any) {
+	e.quiet.say(level, message, ip.String(), append([]any{"vip", ip, "link", link}, args...)...)
 }
 
 // noteLosses records wanted VIPs that were present and are gone, and reports
@@ -206,12 +254,12 @@ func (e *Engine) act(v verb, c change, before trouble) error {
 func (e *Engine) noteLosses(p plan) bool {
 	now, found := time.Now(), false
 	for ip, fact := range p.facts {
-		if !e.wanted[ip] || fact.State != vip.AddressAbsent || e.facts[ip].State != vip.AddressPresent {
+		if !e.wanted[ip] || fact.State != vip.AddressAbsent || e.facts[ip].State != vip.AddressPresent || e.stands(ip, fact) {
 			continue
 		}
 		found = true
 		e.retries = 0
-		e.options.Log.Warn("address was taken away", "vip", ip, "link", e.facts[ip].Link)
+		e.say(slog.LevelWarn, "address was taken away", ip, e.facts[ip].Link)
 		lost := e.lost[ip]
 		if n := len(lost); n > 0 && now.Sub(lost[n-1]) < sameLoss {
 			continue
@@ -222,8 +270,18 @@ func (e *Engine) noteLosses(p plan) bool {
 	return found
 }
 
+// stands reports whether a VIP that does not work was taken away by nobody: it
+// is on a link that is down, or went with its link, as IPv6 addresses do.
+func (e *Engine) stands(ip netip.Addr, fact vip.Address) bool {
+	if fact.Link != "" {
+		return true
+	}
+	l, there := e.scene.link(e.facts[ip].Link)
+	return there && !l.enabled
+}
+
 // publish reports the facts of a plan if any differs from what was reported.
-func (e *Engine) publish(p plan, s scene) {
+func (e *Engine) publish(p plan) {
 	now := time.Now()
 	facts := make(map[netip.Addr]vip.Address, len(p.facts))
 	for ip, fact := range p.facts {
@@ -239,12 +297,30 @@ func (e *Engine) publish(p plan, s scene) {
 		}
 		facts[ip] = fact
 	}
-	links := s.report(func(ip netip.Addr) bool { _, ours := e.owned[ip]; return ours || e.wanted[ip] })
+	links := e.scene.report(func(ip netip.Addr) bool { _, ours := e.owned[ip]; return ours || e.wanted[ip] })
 	if e.facts != nil && maps.EqualFunc(facts, e.facts, equalAddress) && slices.EqualFunc(links, e.links, equalLink) {
 		return
 	}
 	e.facts, e.links = facts, links
 	e.report()
+}
+
+// publishStale says of every fact why it may no longer be true.
+func (e *Engine) publishStale(blind error) {
+	facts := maps.Clone(e.facts)
+	for ip, fact := range facts {
+		fact.Detail = staleDetail(blind)
+		facts[ip] = fact
+	}
+	if !maps.EqualFunc(facts, e.facts, equalAddress) {
+		e.facts = facts
+		e.report()
+	}
+}
+
+// staleDetail is the Detail of a fact that could not be looked at again.
+func staleDetail(blind error) string {
+	return fmt.Sprintf("may be out of date, this host cannot be looked at: %v", blind)
 }
 
 // report hands everything over. The first time it waits for addresses and

@@ -14,6 +14,7 @@ type situation struct {
 	owned  map[netip.Addr]string // VIPs that we added, and the link
 	seen   scene
 	arp    map[string]arpSettings // of every link that exposes a wanted VIP
+	unread map[string]error       // such links whose settings are not known, and why
 }
 
 // plan is what a situation leads to. Its lists are sorted by address.
@@ -38,13 +39,11 @@ func makePlan(s situation) plan {
 	at := s.seen.places(func(ip netip.Addr) bool { _, ours := s.owned[ip]; return ours || s.wanted[ip] })
 	segments := s.seen.segments()
 	for ip := range s.wanted {
-		problem, unread := s.arpProblem(segments, ip)
-		switch {
-		case problem != "":
+		if problem := s.arpProblem(segments, ip); problem != "" {
 			p.refuse(s, ip, at[ip], problem)
-		case unread != "" && len(at[ip]) == 0: // what is here stays: we may only lack descriptors
-			p.facts[ip] = vip.Address{Addr: ip, State: vip.AddressRefused, Detail: unread}
-		default:
+		} else if err := s.arpUnknown(segments, ip); err != nil && len(at[ip]) == 0 {
+			p.facts[ip] = vip.Address{Addr: ip, State: vip.AddressRefused, Detail: err.Error() + "; it is tried every second"}
+		} else {
 			p.want(s, ip, at[ip])
 		}
 	}
@@ -60,22 +59,27 @@ func makePlan(s situation) plan {
 	return p
 }
 
-// arpProblem finds a link that would speak ARP for ip against the rules, or one
-// that may.
-func (s situation) arpProblem(segments []segment, ip netip.Addr) (problem, unread string) {
+// arpProblem finds a link that would speak ARP for ip against the rules. One
+// whose settings are not known is no reason to take anything away.
+func (s situation) arpProblem(segments []segment, ip netip.Addr) string {
 	for _, g := range segments {
-		if !g.exposes(ip) {
-			continue
-		}
-		settings := s.arp[g.link.name]
-		if problem = g.problem(ip, settings); problem != "" {
-			return problem, unread
-		}
-		if settings.unread != "" {
-			unread = settings.unread
+		if g.exposes(ip) && s.unread[g.link.name] == nil {
+			if problem := g.problem(ip, s.arp[g.link.name]); problem != "" {
+				return problem
+			}
 		}
 	}
-	return "", unread
+	return ""
+}
+
+// arpUnknown finds a link of which nobody knows whether it would speak ARP for ip.
+func (s situation) arpUnknown(segments []segment, ip netip.Addr) error {
+	for _, g := range segments {
+		if err := s.unread[g.link.name]; err != nil && g.exposes(ip) {
+			return err
+		}
+	}
+	return nil
 }
 
 // refuse decides about a VIP that a link would speak ARP for. One of ours that

@@ -566,6 +566,23 @@ func TestStopIsBoundedWhenNobodyAnswers(t *testing.T) {
 	}
 }
 
+// A ToR may have our routes a moment before we know that its session is up.
+func TestAStopJustAsASessionComesUpIsPoliteToo(t *testing.T) {
+	for _, state := range []vip.SessionState{vip.OpenConfirm, vip.Established, vip.OpenSent} {
+		in := world()
+		in.Prev = run(in, []time.Duration{0}, nil).Memory // announced
+		s := in.Sessions["tor-a"]
+		s.State = state
+		in.Sessions, in.Sent = map[string]vip.Session{"tor-a": s}, nil
+		in.Phase = policy.Stopping
+		out := policy.Decide(in)
+		polite := out.Memory.Stop.Step == policy.StopShift && len(out.Announcements) == 2
+		if polite != (state >= vip.OpenConfirm) {
+			t.Errorf("in %s: step %v, %d announcements", state, out.Memory.Stop.Step, len(out.Announcements))
+		}
+	}
+}
+
 func TestAStopWithNothingAnnouncedOnlyCloses(t *testing.T) {
 	in := world()
 	in.Checks = map[string]policy.Check{"web": verdict(vip.Fail)}

@@ -53,7 +53,7 @@ func (d *decider) stepDone() (bool, time.Time) {
 	}
 	switch m.Step {
 	case StopShift:
-		if !d.anythingSent() {
+		if !d.anythingSent() && !d.anythingOnItsWay() {
 			return true, time.Time{}
 		}
 		if m.Sent.IsZero() && d.everyoneShifted() {
@@ -112,6 +112,20 @@ func (d *decider) anythingSent() bool {
 	return false
 }
 
+// anythingOnItsWay says whether a peer may have routes of ours that we do not know
+// of yet: its session is a step from Established, or was not read since.
+func (d *decider) anythingOnItsWay() bool {
+	if !d.anythingAnnounced() {
+		return false
+	}
+	for peer, s := range d.in.Sessions {
+		if _, read := d.in.Sent[peer]; s.State >= vip.OpenConfirm && !read {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *decider) anyEstablished() bool {
 	for _, s := range d.in.Sessions {
 		if s.State == vip.Established {
@@ -124,6 +138,9 @@ func (d *decider) anyEstablished() bool {
 // everyoneShifted says whether all that Established peers have from us carries
 // GRACEFUL_SHUTDOWN.
 func (d *decider) everyoneShifted() bool {
+	if d.anythingOnItsWay() {
+		return false
+	}
 	for peer, sent := range d.in.Sent {
 		if d.in.Sessions[peer].State != vip.Established {
 			continue
