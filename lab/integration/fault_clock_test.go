@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// ask is a check that cannot ask while /run/cannot-ask is there.
+// ask is a check that cannot ask while /run/cannot-ask is there. It keeps its verdict
+// for longer than the test takes, and for shorter than a jump.
 const ask = `  - name: ask
     exec: {command: [/bin/sh, -c, "test ! -e /run/cannot-ask || exit 3"]}
     interval: 500ms
     timeout: 5s
+    error_hold: 10m
 `
 
 // TestClockThatJumps lets the agent of s1 see its wall clock jump by an hour, there

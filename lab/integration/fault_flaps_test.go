@@ -17,6 +17,7 @@ func TestSessionsFlap(t *testing.T) {
 		rounds   = quick + 10
 		flaps    = sessions * (rounds - quick)
 		grown    = 15e6 // bytes that Go's collector may have lying about
+		passing  = 3    // goroutines that happen to be at work just then; a leak has one for each flap
 	)
 	r := up(t, "faults-flaps.clab.yml", options{product: true})
 	at := r.watchTor("tor", "eth1")
@@ -50,7 +51,7 @@ func TestSessionsFlap(t *testing.T) {
 	}
 	last := r.settled("s1")
 	t.Logf("after %d flaps more, in %s: %s", flaps, ms(time.Since(begin)), last)
-	if last.Descriptors > first.Descriptors || last.Goroutines > first.Goroutines || last.Resident > first.Resident+grown {
+	if last.Descriptors > first.Descriptors || last.Goroutines > first.Goroutines+passing || last.Resident > first.Resident+grown {
 		t.Errorf("that is more than before: %s", first)
 	}
 	at.untouched(begin, "while other sessions flapped")
