@@ -10,11 +10,26 @@ type grid struct {
 	next  time.Time // slot of the next one
 }
 
+// beside counts a probe that began at start and ended at now without a slot of its
+// own: a faster pace waits from there, and what is over by now is not made up for.
+func (g *grid) beside(start, now time.Time) {
+	if g.last.IsZero() {
+		return // the first probe is still to come
+	}
+	g.last = start
+	g.skip(now)
+}
+
 // advance moves on from the slot whose probe ended at now to the first later
 // one that is not already over: what was missed is skipped, not made up for.
 func (g *grid) advance(now time.Time) {
 	g.last = g.next
 	g.next = g.last.Add(g.every)
+	g.skip(now)
+}
+
+// skip moves on to the first slot that is not over.
+func (g *grid) skip(now time.Time) {
 	if late := now.Sub(g.next); late > 0 {
 		missed := (late + g.every - 1) / g.every
 		g.next = g.next.Add(missed * g.every)

@@ -35,6 +35,7 @@ type prober struct {
 	after  <-chan struct{} // closed when the prober before this one has ended; nil: there was none
 	cancel context.CancelFunc
 	fast   chan bool                 // the latest pace, for run to take
+	woken  chan wakes                // what was asked and run has not taken
 	busy   atomic.Pointer[time.Time] // since when a probe is under way; nil: none is
 	done   chan struct{}             // closed by run
 
@@ -60,6 +61,19 @@ func (p *prober) setFast(fast bool) {
 	default:
 	}
 	p.fast <- fast
+}
+
+// wake hands over what is asked, with what run has not taken yet. The Runner's
+// goroutine is the only sender.
+func (p *prober) wake(w wakes) {
+	select {
+	case before := <-p.woken:
+		for t, at := range before {
+			w.add(t, at)
+		}
+	default:
+	}
+	p.woken <- w
 }
 
 // end makes run return, without waiting for it.
@@ -93,7 +107,7 @@ func (p *prober) reportStuck(t ticks) {
 		Detail: fmt.Sprintf("stuck for %s: the probe does not even end at its timeout", latency.Truncate(time.Second))})
 }
 
-// run probes on the grid until ctx is done.
+// run probes on the grid, and when it is woken, until ctx is done.
 func (p *prober) run(ctx context.Context) {
 	defer close(p.done)
 	if p.after != nil {
@@ -105,22 +119,43 @@ func (p *prober) run(ctx context.Context) {
 	timer := time.NewTimer(p.phase)
 	defer timer.Stop()
 	trigger := vip.TriggerStart
+	owed := wakes{}
+	var woken time.Time // when the last probe began that was owed
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case fast := <-p.fast:
 			slots.pace(p.config.Every(fast), time.Now())
+		case w := <-p.woken:
+			for t, at := range w {
+				owed.add(t, at)
+			}
 		case <-timer.C:
+			start := time.Now()
+			why, extra := owed.take(start)
+			if extra {
+				woken = start
+			} else {
+				why, trigger = trigger, vip.TriggerInterval
+			}
 			r := p.probe(ctx)
 			if ctx.Err() != nil {
 				return
 			}
-			r.Trigger, trigger = trigger, vip.TriggerInterval
+			r.Trigger = why
 			p.report(r)
-			slots.advance(r.At)
+			if extra {
+				slots.beside(start, r.At)
+			} else {
+				slots.advance(r.At)
+			}
 		}
-		timer.Reset(time.Until(slots.next))
+		next := slots.next
+		if at, ok := owed.next(woken); ok && at.Before(next) {
+			next = at
+		}
+		timer.Reset(time.Until(next))
 	}
 }
 

@@ -54,7 +54,11 @@ type Options struct {
 type Runner struct {
 	options Options
 	sets    chan []Probe          // the latest that Apply was given and Run has not taken
+	rung    chan struct{}         // of one: there is something in wakes
 	ticks   atomic.Pointer[ticks] // Run's goroutine alone writes it
+
+	mu    sync.Mutex       // guards wakes, for a few lines
+	wakes map[string]wakes // by check: what Wake was asked and Run has not taken
 
 	// Run's goroutine alone.
 	probers map[string]*prober
@@ -73,7 +77,7 @@ func NewRunner(o Options) *Runner {
 	if o.Go == nil {
 		o.Go = func(f func()) { go f() }
 	}
-	r := &Runner{options: o, sets: make(chan []Probe, 1), probers: make(map[string]*prober)}
+	r := &Runner{options: o, sets: make(chan []Probe, 1), rung: make(chan struct{}, 1), wakes: make(map[string]wakes), probers: make(map[string]*prober)}
 	r.ticks.Store(&ticks{})
 	return r
 }
@@ -94,6 +98,38 @@ func (r *Runner) Apply(set []Probe) {
 		select {
 		case <-r.sets:
 		default:
+		}
+	}
+}
+
+// Wake asks for one more probe of a check, after a while, besides those of its
+// interval: something happened that its result may depend on. What is asked for
+// within 100 ms of another such probe waits for the rest of that time, and one
+// probe answers all that is due. A name that is not in the set is ignored. Any
+// goroutine may call it; it does not block.
+func (r *Runner) Wake(check string, t vip.Trigger, after time.Duration) {
+	at := time.Now().Add(after)
+	r.mu.Lock()
+	if r.wakes[check] == nil {
+		r.wakes[check] = wakes{}
+	}
+	r.wakes[check].add(t, at)
+	r.mu.Unlock()
+	select {
+	case r.rung <- struct{}{}:
+	default:
+	}
+}
+
+// wake hands over what Wake was asked.
+func (r *Runner) wake() {
+	r.mu.Lock()
+	asked := r.wakes
+	r.wakes = make(map[string]wakes)
+	r.mu.Unlock()
+	for name, w := range asked {
+		if p := r.probers[name]; p != nil && !p.ending {
+			p.wake(w)
 		}
 	}
 }
@@ -122,6 +158,8 @@ func (r *Runner) Run(ctx context.Context) error {
 			return nil
 		case set := <-r.sets:
 			r.replace(ctx, set)
+		case <-r.rung:
+			r.wake()
 		case <-ticker.C:
 		}
 	}
@@ -158,6 +196,7 @@ func (r *Runner) start(ctx context.Context, want Probe, old *prober, window time
 		phase:  time.Duration(r.options.Rand.Int64N(int64(min(want.Interval, window)))).Truncate(phaseSlot),
 		cancel: cancel,
 		fast:   make(chan bool, 1),
+		woken:  make(chan wakes, 1),
 		done:   make(chan struct{}),
 	}
 	if old != nil {

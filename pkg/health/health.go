@@ -7,6 +7,7 @@
 package health
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -18,6 +19,9 @@ type Params struct {
 	Fall      int           // results in a row that make it worse; at least 1
 	ErrorHold time.Duration // an Error keeps the verdict this long
 	OnError   vip.OnError   // and then means this
+	OnTimeout vip.OnTimeout // what a probe without an answer in time means
+	OnGone    vip.OnGone    // what a refusal right after the listener's end means
+	SlowAfter time.Duration // a pass that took longer is degraded; 0: never
 }
 
 // Verdict is what is held to be true of one check.
@@ -28,6 +32,7 @@ type Verdict struct {
 	Detail      string
 	ErrorSince  time.Time // first of the Errors in a row that are the latest results; zero if the latest result is none
 	ErrorDetail string
+	Overloaded  time.Time // since when timeouts are absorbed that would have changed the verdict; zero: they are not
 }
 
 // Level is what the verdict is worth at now, and when that changes by time
@@ -61,6 +66,7 @@ type Check struct {
 	Last    vip.Result // the latest, for status
 
 	run   int         // results in a row on the same side of the verdict
+	late  int         // absorbed timeouts in a row
 	worst vip.Outcome // of that run when rising: what it settles at
 	best  vip.Outcome // of that run when falling
 }
@@ -69,11 +75,12 @@ type Check struct {
 func New(p Params, now time.Time) Check { return Check{Params: p, Verdict: Verdict{Since: now}} }
 
 // Observe takes a result and says whether the verdict changed, its error state
-// included. A result that changes nothing updates Last and counters alone.
+// and overload included. A result that changes nothing updates Last and counters
+// alone.
 func (c *Check) Observe(r vip.Result) (changed bool) {
 	c.Last = r
 	if r.Outcome == vip.Error {
-		c.run = 0
+		c.run, c.late = 0, 0
 		c.Verdict.ErrorDetail = r.Detail
 		if c.Verdict.ErrorSince.IsZero() {
 			c.Verdict.ErrorSince = r.At
@@ -85,7 +92,54 @@ func (c *Check) Observe(r vip.Result) (changed bool) {
 		c.Verdict.ErrorSince, c.Verdict.ErrorDetail = time.Time{}, ""
 		changed = true
 	}
-	return c.count(r) || changed
+	if c.absorbs(r) {
+		return c.absorb(r.At) || changed
+	}
+	c.late = 0
+	if !c.Verdict.Overloaded.IsZero() {
+		c.Verdict.Overloaded = time.Time{}
+		changed = true
+	}
+	if c.gone(r) {
+		r.Class, r.Detail = vip.ClassGone, "the listener ended: "+r.Detail
+		return c.settle(vip.Fail, r)
+	}
+	return c.count(c.weigh(r)) || changed
+}
+
+// absorbs says whether a result is a timeout that keeps the verdict. A check that
+// has none yet learns from every result.
+func (c *Check) absorbs(r vip.Result) bool {
+	return c.OnTimeout == vip.OnTimeoutAbsorb && r.Class == vip.ClassTimeout && r.Outcome == vip.Fail && c.Verdict.Outcome != vip.Unknown
+}
+
+// absorb counts a timeout, and says that there is overload once it would have
+// changed the verdict.
+func (c *Check) absorb(at time.Time) (changed bool) {
+	c.run = 0
+	if c.late++; c.late < c.Fall || !c.Verdict.Overloaded.IsZero() || c.Verdict.Outcome == vip.Fail {
+		return false
+	}
+	c.Verdict.Overloaded = at
+	return true
+}
+
+// weigh is the result as the parameters see it.
+func (c *Check) weigh(r vip.Result) vip.Result {
+	switch {
+	case r.Outcome == vip.Fail && r.Class == vip.ClassTimeout && c.OnTimeout == vip.OnTimeoutDegrade:
+		r.Outcome = vip.Degraded
+	case r.Outcome == vip.Pass && c.SlowAfter > 0 && r.Latency > c.SlowAfter:
+		r.Outcome, r.Class = vip.Degraded, vip.ClassTimeout
+		r.Detail = fmt.Sprintf("took %s, more than degraded_above of %s", r.Latency.Round(time.Millisecond), c.SlowAfter)
+	}
+	return r
+}
+
+// gone says whether a result settles a failure by itself: the kernel told us that
+// the listener ended, and the probe that followed was refused.
+func (c *Check) gone(r vip.Result) bool {
+	return c.OnGone == vip.OnGoneDown && c.Verdict.Outcome != vip.Fail && r.Trigger == vip.TriggerListener && r.Outcome == vip.Fail && r.Class == vip.ClassRefused
 }
 
 // count advances rise or fall. A run that gets better settles at the worst of
@@ -110,8 +164,13 @@ func (c *Check) count(r vip.Result) bool {
 	if side < 0 {
 		settled = c.best
 	}
+	return c.settle(settled, r)
+}
+
+// settle makes o the verdict, because of r.
+func (c *Check) settle(o vip.Outcome, r vip.Result) bool {
 	c.run = 0
-	c.Verdict = Verdict{Outcome: settled, Since: r.At, Class: r.Class, Detail: r.Detail}
+	c.Verdict = Verdict{Outcome: o, Since: r.At, Class: r.Class, Detail: r.Detail}
 	return true
 }
 

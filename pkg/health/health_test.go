@@ -145,3 +145,71 @@ func TestVerdictNeverClaimsMoreThanResults(t *testing.T) {
 		}
 	})
 }
+
+// The letters of results here: p pass, s slow pass, t timeout, f fail, g refused
+// after the listener's end, r refused; those of verdicts as above, and o where
+// timeouts are absorbed.
+func TestWhatAResultIsWorth(t *testing.T) {
+	results := map[byte]vip.Result{
+		'p': {Outcome: vip.Pass, Latency: 10 * time.Millisecond},
+		's': {Outcome: vip.Pass, Latency: 300 * time.Millisecond},
+		't': {Outcome: vip.Fail, Class: vip.ClassTimeout},
+		'f': {Outcome: vip.Fail, Class: vip.ClassStatus},
+		'r': {Outcome: vip.Fail, Class: vip.ClassRefused},
+		'g': {Outcome: vip.Fail, Class: vip.ClassRefused, Trigger: vip.TriggerListener},
+		'h': {Outcome: vip.Fail, Class: vip.ClassTimeout, Trigger: vip.TriggerListener},
+		'e': {Outcome: vip.Error},
+	}
+	base := health.Params{Rise: 2, Fall: 2}
+	with := func(change func(*health.Params)) health.Params {
+		p := base
+		change(&p)
+		return p
+	}
+	absorb := with(func(p *health.Params) { p.OnTimeout = vip.OnTimeoutAbsorb })
+	degrade := with(func(p *health.Params) { p.OnTimeout = vip.OnTimeoutDegrade })
+	slow := with(func(p *health.Params) { p.SlowAfter = 200 * time.Millisecond })
+	probe := with(func(p *health.Params) { p.OnGone = vip.OnGoneProbe })
+	for name, tc := range map[string]struct {
+		params        health.Params
+		results, want string
+	}{
+		"a timeout fails":                                      {base, "pptt", "uPpF"},
+		"a timeout degrades":                                   {degrade, "ppttff", "uPpDdF"},
+		"timeouts are absorbed, and said":                      {absorb, "pptttp", "uPpOoP"},
+		"a failure between absorbed timeouts counts":           {absorb, "ppttff", "uPpOPF"},
+		"absorbed timeouts keep a failure":                     {absorb, "ffttpp", "uFfffP"},
+		"a timeout ends a rise":                                {absorb, "ffptpp", "uFfffP"},
+		"absorbed timeouts are no first verdict":               {absorb, "tt", "uF"},
+		"an error is said where timeouts are absorbed":         {absorb, "ppttetp", "uPpOOOP"},
+		"slow passes degrade":                                  {slow, "ppss", "uPpD"},
+		"a slow pass is better than a failure":                 {slow, "ffss", "uFfD"},
+		"one refusal after the listener's end is enough":       {base, "ppg", "uPF"},
+		"also before the first verdict":                        {base, "pg", "uF"},
+		"a refusal without one is not":                         {base, "pprr", "uPpF"},
+		"nor where on_gone says probe":                         {probe, "ppgg", "uPpF"},
+		"nor a timeout after a listener's end":                 {base, "pphh", "uPpF"},
+		"a refusal after the end of a failed one says nothing": {base, "ffgpp", "uFffP"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := health.New(tc.params, epoch)
+			var got strings.Builder
+			for i := range len(tc.results) {
+				r := results[tc.results[i]]
+				r.At = epoch.Add(time.Duration(i+1) * time.Second)
+				changed := c.Observe(r)
+				letter := c.Verdict.Outcome.String()[:1]
+				if !c.Verdict.Overloaded.IsZero() {
+					letter = "o"
+				}
+				if changed {
+					letter = strings.ToUpper(letter)
+				}
+				got.WriteString(letter)
+			}
+			if got.String() != tc.want {
+				t.Errorf("verdicts after %q: got %q, want %q", tc.results, got.String(), tc.want)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package vip
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Scope says what a check's failure means for the services that require it.
@@ -23,13 +24,9 @@ func (s Scope) String() string { return scopeNames[s] }
 func (s Scope) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads local, dependency or advisory.
-func (s *Scope) UnmarshalText(text []byte) error {
-	i := slices.Index(scopeNames[:], string(text))
-	if i < 0 {
-		return fmt.Errorf("%q is none of local, dependency, advisory", text)
-	}
-	*s = Scope(i)
-	return nil
+func (s *Scope) UnmarshalText(text []byte) (err error) {
+	*s, err = word[Scope](scopeNames[:], text)
+	return err
 }
 
 // Floor is the worst level a check of this scope can bring a service to.
@@ -62,12 +59,63 @@ func (o OnError) String() string { return onErrorNames[o] }
 func (o OnError) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // UnmarshalText reads degrade, hold or fail.
-func (o *OnError) UnmarshalText(text []byte) error {
-	for i, n := range onErrorNames {
-		if n == string(text) {
-			*o = OnError(i)
-			return nil
-		}
+func (o *OnError) UnmarshalText(text []byte) (err error) {
+	*o, err = word[OnError](onErrorNames[:], text)
+	return err
+}
+
+// OnGone says what it means that nobody listens any more where the kernel has just
+// told us that the listener ended.
+type OnGone uint8
+
+// The rules for a listener that ended.
+const (
+	OnGoneDown  OnGone = iota // one probe that is refused is enough
+	OnGoneProbe               // it is one failure like any other
+)
+
+var onGoneNames = [...]string{"down", "probe"}
+
+func (o OnGone) String() string { return onGoneNames[o] }
+
+// MarshalText writes the name.
+func (o OnGone) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads down or probe.
+func (o *OnGone) UnmarshalText(text []byte) (err error) {
+	*o, err = word[OnGone](onGoneNames[:], text)
+	return err
+}
+
+// OnTimeout says what a probe means that had no answer in time: a dead service, or
+// one with more work than it can do, whose share would only bury the others.
+type OnTimeout uint8
+
+// The rules for a probe that timed out.
+const (
+	OnTimeoutFail    OnTimeout = iota // it failed
+	OnTimeoutDegrade                  // it is degraded
+	OnTimeoutAbsorb                   // the verdict stays as it is
+)
+
+var onTimeoutNames = [...]string{"fail", "degrade", "absorb"}
+
+func (o OnTimeout) String() string { return onTimeoutNames[o] }
+
+// MarshalText writes the name.
+func (o OnTimeout) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads fail, degrade or absorb.
+func (o *OnTimeout) UnmarshalText(text []byte) (err error) {
+	*o, err = word[OnTimeout](onTimeoutNames[:], text)
+	return err
+}
+
+// word finds text among the names of an enum.
+func word[E ~uint8](names []string, text []byte) (E, error) {
+	i := slices.Index(names, string(text))
+	if i < 0 {
+		return 0, fmt.Errorf("%q is none of %s", text, strings.Join(names, ", "))
 	}
-	return fmt.Errorf("%q is none of degrade, hold, fail", text)
+	return E(i), nil
 }

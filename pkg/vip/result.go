@@ -48,9 +48,16 @@ type Trigger uint8
 const (
 	TriggerInterval Trigger = iota // its interval was over
 	TriggerStart                   // the first probe of a new or changed check
+	TriggerRequest                 // an operator asked for it
+	TriggerListener                // a listening socket at the probed address and port came or went
+	TriggerProcess                 // the service's process ended
+	TriggerFile                    // a watched file changed
+	TriggerUnit                    // the service's systemd unit changed its state
+	TriggerLink                    // a link of this host went up or down
+	TriggerAddress                 // an address of this host came or went
 )
 
-var triggerNames = [...]string{"interval", "start"}
+var triggerNames = [...]string{"interval", "start", "request", "listener", "process", "file", "unit", "link", "address"}
 
 func (t Trigger) String() string { return name(triggerNames[:], int(t)) }
 
