@@ -12,8 +12,8 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// Config is one check. Rise, Fall, Scope, ErrorHold and OnError are carried
-// here because they are written here; packages health and policy give them
+// Config is one check. What results mean (Rise, Fall, Scope and all from SlowAfter
+// on) is carried here because they are written here; packages health and policy give them
 // their meaning.
 type Config struct {
 	Name         string        `yaml:"name" doc:"unique name, used by services, status, logs and metrics"`
@@ -24,6 +24,10 @@ type Config struct {
 	Rise         int           `yaml:"rise" default:"2" doc:"good results in a row before it counts as better, 1 to 100"`
 	Fall         int           `yaml:"fall" default:"2" doc:"bad results in a row before it counts as worse, 1 to 100"`
 	Scope        vip.Scope     `yaml:"scope" default:"local" doc:"local: a failure withdraws; dependency: it degrades at most; advisory: it is only shown"`
+	SlowAfter    time.Duration `yaml:"degraded_above" doc:"a pass that took longer counts as degraded, up to timeout; default: never"`
+	OnTimeout    vip.OnTimeout `yaml:"on_timeout" default:"fail" doc:"what no answer in time means: fail; degrade; absorb: the verdict stays, since a busy server's share would only bury the others"`
+	OnGone       vip.OnGone    `yaml:"on_gone" default:"down" doc:"after the kernel has told that the listener ended, a probe that is refused means: down, at once; probe: one failure like any other, as always for scope dependency"`
+	GoneGrace    time.Duration `yaml:"gone_grace" doc:"that probe waits so long, for a listener that comes back; 0s to 1m"`
 	ErrorHold    time.Duration `yaml:"error_hold" default:"60s" doc:"how long a check that cannot ask keeps its last verdict, 0s to 24h"`
 	OnError      vip.OnError   `yaml:"on_error" default:"degrade" doc:"what it means after error_hold: hold, degrade or fail"`
 }
@@ -88,6 +92,8 @@ func (c Config) Validate() (ps []vip.Problem) {
 	ps = append(ps, within("timeout", c.Timeout, time.Millisecond, time.Minute, "1ms to 1m")...)
 	ps = append(ps, within("rise", c.Rise, 1, 100, "1 to 100")...)
 	ps = append(ps, within("fall", c.Fall, 1, 100, "1 to 100")...)
+	ps = append(ps, within("gone_grace", c.GoneGrace, 0, time.Minute, "0s to 1m")...)
+	ps = append(ps, within("degraded_above", c.SlowAfter, 0, c.Timeout, fmt.Sprintf("0s to timeout, which is %s", c.Timeout))...)
 	return append(ps, within("error_hold", c.ErrorHold, 0, 24*time.Hour, "0s to 24h")...)
 }
 

@@ -261,7 +261,7 @@ func (l *loop) take(c *config.Config) {
 	facts := make(map[string]policy.Check, len(c.Checks))
 	known := make(map[string]*check, len(c.Checks))
 	for _, cc := range c.Checks {
-		params := health.Params{Rise: cc.Rise, Fall: cc.Fall, ErrorHold: cc.ErrorHold, OnError: cc.OnError}
+		params := paramsOf(cc)
 		k := l.checks[cc.Name]
 		if k == nil {
 			k = &check{health: health.New(params, l.at),
@@ -274,6 +274,15 @@ func (l *loop) take(c *config.Config) {
 	l.input.Services = slices.Clone(c.Services)
 	l.input.Linger = c.BGP.Linger
 	l.input.Peers, l.input.ImportDefault = policyPeers(c.BGP.Peers), c.BGP.ImportDefault
+}
+
+func paramsOf(c checks.Config) health.Params {
+	p := health.Params{Rise: c.Rise, Fall: c.Fall, ErrorHold: c.ErrorHold, OnError: c.OnError,
+		OnTimeout: c.OnTimeout, OnGone: c.OnGone, SlowAfter: c.SlowAfter}
+	if c.Scope == vip.ScopeDependency {
+		p.OnGone = vip.OnGoneProbe // what others share is not judged by one listener
+	}
+	return p
 }
 
 func (c *check) facts() policy.Check {

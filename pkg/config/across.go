@@ -76,28 +76,32 @@ func (d *decoder) unique(list string, names []string) {
 	}
 }
 
-// requirements looks for checks that are required and do not exist, and for
-// checks that nobody requires.
+// requirements looks for checks and services that are required and do not exist,
+// for services that require each other in a circle, and for checks that nobody
+// requires.
 func (d *decoder) requirements(c *Config) {
-	var names []string
-	exists, required := map[string]bool{}, map[string]bool{}
-	unsure := !d.sound("checks") || d.excused["checks"] // a name that we could not read may be the one
-	for i, k := range c.Checks {
-		unsure = unsure || k.Name == "" || !d.sound(at("checks", i)+".name")
+	var names, services []string
+	required := map[string]bool{}
+	sureChecks, sureServices := d.sound("checks") && !d.excused["checks"], d.sound("services") && !d.excused["services"]
+	for i, k := range c.Checks { // a name that we could not read may be the one
+		sureChecks = sureChecks && k.Name != "" && d.sound(at("checks", i)+".name")
 		names = append(names, k.Name)
-		exists[k.Name] = true
 	}
 	for i, s := range c.Services {
-		eachCheck(s.Require, at("services", i)+".require", func(path, name string) {
-			required[name] = true
-			if unsure || exists[name] {
+		sureServices = sureServices && s.Name != "" && d.sound(at("services", i)+".name")
+		services = append(services, s.Name)
+	}
+	for i, s := range c.Services {
+		eachReference(s.Require, at("services", i)+".require", func(path string, r policy.Require) {
+			if r.Rule == policy.RuleCheck {
+				required[r.Check] = true
+				d.mustExist(path, r.Check, "check", names, sureChecks)
 				return
 			}
-			message := "is no check of this file"
-			if meant := nearest(name, names); meant != "" {
-				message += "; did you mean " + meant + "?"
+			d.mustExist(path, r.Service, "service", services, sureServices)
+			if way := circle(c.Services, s.Name, r.Service); way != "" {
+				d.blame(path, r.Service, "requires "+s.Name+" in turn: "+way, "services that do not lead back here")
 			}
-			d.blame(path, name, message, "")
 		})
 	}
 	for i, name := range names {
@@ -105,14 +109,79 @@ func (d *decoder) requirements(c *Config) {
 			d.warn(at("checks", i)+".name", name, "is required by no service: it is probed and shown, but decides nothing")
 		}
 	}
+	d.groups(c)
 }
 
-// eachCheck calls yield with the path and the name of each check in a tree.
-func eachCheck(r policy.Require, path string, yield func(path, name string)) {
+func (d *decoder) mustExist(path, name, what string, names []string, sure bool) {
+	if !sure || slices.Contains(names, name) {
+		return
+	}
+	message := "is no " + what + " of this file"
+	if meant := nearest(name, names); meant != "" {
+		message += "; did you mean " + meant + "?"
+	}
+	d.blame(path, name, message, "")
+}
+
+// circle is the way from a service that start requires back to start, in words;
+// empty where there is none.
+func circle(services []policy.Service, start, from string) string {
+	seen := map[string]bool{}
+	var walk func(name string) string
+	walk = func(name string) string {
+		if name == start {
+			return name
+		}
+		i := slices.IndexFunc(services, func(s policy.Service) bool { return s.Name == name })
+		if i < 0 || seen[name] {
+			return ""
+		}
+		seen[name] = true
+		way := ""
+		eachReference(services[i].Require, "", func(_ string, r policy.Require) {
+			if r.Rule == policy.RuleService && way == "" {
+				if rest := walk(r.Service); rest != "" {
+					way = name + " requires " + rest
+				}
+			}
+		})
+		return way
+	}
+	if way := walk(from); way != "" {
+		return start + " requires " + way
+	}
+	return ""
+}
+
+// groups looks for names of groups that are none, or of one service alone: mistyped.
+func (d *decoder) groups(c *Config) {
+	members := map[string]int{}
+	for _, s := range c.Services {
+		members[s.Together]++
+	}
+	for i, s := range c.Services {
+		if s.Together != "" && !nameForm.MatchString(s.Together) {
+			d.blame(at("services", i)+".together", s.Together, "is no name", nameAllowed)
+			continue
+		}
+		if s.Together != "" && members[s.Together] == 1 {
+			d.warn(at("services", i)+".together", s.Together, "is named by no other service, so it changes nothing")
+		}
+	}
+}
+
+// eachReference calls yield with the path and the node of each check and service
+// that a tree names.
+func eachReference(r policy.Require, path string, yield func(path string, r policy.Require)) {
 	list := ""
 	switch r.Rule {
 	case policy.RuleCheck:
-		yield(path, r.Check)
+		if r.Scope != nil {
+			path += ".check"
+		}
+		yield(path, r)
+	case policy.RuleService:
+		yield(path+".service", r)
 	case policy.RuleAll:
 		list = "all"
 	case policy.RuleAny:
@@ -122,7 +191,7 @@ func eachCheck(r policy.Require, path string, yield func(path, name string)) {
 	case policy.RuleMissing, policy.RuleNone:
 	}
 	for i, inner := range r.Of {
-		eachCheck(inner, at(path+"."+list, i), yield)
+		eachReference(inner, at(path+"."+list, i), yield)
 	}
 }
 

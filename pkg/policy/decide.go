@@ -35,6 +35,7 @@ type decider struct {
 	out    Desired
 	memory Memory
 	ways   map[vip.Family][]way // to each peer, in the order of Input.Peers
+	refers *graph               // nil: nobody has asked
 
 	scratch []string // reach's, so that not every VIP allocates one
 }
@@ -54,9 +55,9 @@ func (d *decider) phase() Phase {
 	}
 	settled := true
 	for _, s := range d.in.Services {
-		for _, name := range s.Require.Checks() {
+		for _, l := range d.leaves(s) {
 			// One that cannot ask keeps its own services back, not the others.
-			if lo, hi := d.checkBounds(name); lo != hi && d.in.Now.Before(d.in.Checks[name].PendingUntil) {
+			if lo, hi := d.checkBounds(l.check, l.floor); lo != hi && d.in.Now.Before(d.in.Checks[l.check].PendingUntil) {
 				settled = false
 			}
 		}
@@ -70,8 +71,8 @@ func (d *decider) phase() Phase {
 // service decides one service and remembers it.
 func (d *decider) service(s Service) {
 	prev := d.in.Prev.Services[s.Name]
-	lo, hi := d.bounds(s.Require)
-	m, waits := nextMemory(d.in.Now, s.RecoveryDelay, prev, lo, hi)
+	lo, hi := d.serviceBounds(s)
+	m, waits := nextMemory(d.in.Now, d.in.Booted, s, prev, lo, hi)
 	d.wake(waits)
 	if d.out.Phase == Stopping && m.Disposition.Announces() {
 		m.Disposition = d.leaving(prev)
@@ -110,42 +111,6 @@ func (dec *Decision) withoutAddress() {
 	if since := reasons[0].Since; !since.IsZero() {
 		dec.Since = since
 	}
-}
-
-// nextMemory is the heart: from what was, and the bounds between which the
-// requirement's level must lie, to what should be. Where checks without a
-// verdict leave a gap between the bounds, a service that is announced moves as
-// little as it must, and one that is not stays where it is: Unknown starts
-// nothing and ends nothing. The time returned ends a recovery delay.
-func nextMemory(now time.Time, delay time.Duration, prev ServiceMemory, lo, hi vip.Level) (ServiceMemory, time.Time) {
-	m := prev
-	if !prev.Disposition.Announces() && lo != hi {
-		if prev.Disposition != Withdrawn {
-			m.Disposition = Pending
-		}
-		m.Level, m.RecoverAt = lo, time.Time{}
-		return m, time.Time{}
-	}
-	m.Level = min(max(prev.Level, lo), hi)
-	if m.Level == vip.LevelFail {
-		m.Disposition, m.Failed, m.RecoverAt = Withdrawn, true, time.Time{}
-		return m, time.Time{}
-	}
-	if m.Failed {
-		if end := now.Add(delay); m.RecoverAt.IsZero() || end.Before(m.RecoverAt) { // a reload may have shortened it
-			m.RecoverAt = end
-		}
-		if now.Before(m.RecoverAt) {
-			m.Disposition = Recovering
-			return m, m.RecoverAt
-		}
-	}
-	m.Failed, m.RecoverAt = false, time.Time{}
-	m.Disposition = Announced
-	if m.Level == vip.LevelDegraded {
-		m.Disposition = Degraded
-	}
-	return m, time.Time{}
 }
 
 func (d *decider) observe() {

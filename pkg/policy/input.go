@@ -28,6 +28,7 @@ func (p Phase) String() string { return phaseNames[p] }
 type Input struct {
 	Now       time.Time
 	Phase     Phase
+	Booted    time.Time     // when this host booted; zero: not known
 	Linger    time.Duration // an address stays this long after its last withdraw; at a stop the sessions too
 	Services  []Service
 	Peers     []Peer
@@ -154,6 +155,7 @@ type ServiceMemory struct {
 	Level       vip.Level           `json:"level"`               // last decided
 	RecoverAt   time.Time           `json:"recover_at,omitzero"` // end of the recovery delay that is running
 	Failed      bool                `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
+	Flaps       []time.Time         `json:"flaps,omitempty"`     // when it failed while it was announced, within FlapWindow, newest last
 	Announced   map[netip.Addr]bool `json:"announced,omitempty"` // addresses whose announcement was wanted
 }
 

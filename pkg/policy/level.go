@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -15,7 +16,9 @@ func (d *decider) bounds(r Require) (lo, hi vip.Level) {
 	case RuleNone:
 		return vip.LevelPass, vip.LevelPass
 	case RuleCheck:
-		return d.checkBounds(r.Check)
+		return d.checkBounds(r.Check, scopeOf(r, d.in.Checks[r.Check]).Floor())
+	case RuleService:
+		return d.referred(r)
 	case RuleAll:
 		return d.kth(r.Of, len(r.Of))
 	case RuleAny:
@@ -42,8 +45,32 @@ func (d *decider) kth(of []Require, k int) (lo, hi vip.Level) {
 	return los[len(of)-k], his[len(of)-k]
 }
 
-// checkBounds are the bounds of one check.
-func (d *decider) checkBounds(name string) (lo, hi vip.Level) {
+// serviceBounds are the bounds of a service: those of the worst in its group.
+func (d *decider) serviceBounds(s Service) (lo, hi vip.Level) {
+	lo, hi = d.bounds(s.Require)
+	for _, other := range d.companions(s) {
+		l, h := d.bounds(other.Require)
+		lo, hi = min(lo, l), min(hi, h)
+	}
+	return lo, hi
+}
+
+// referred are the bounds of what another service requires.
+func (d *decider) referred(r Require) (lo, hi vip.Level) {
+	s, ok := d.visit(r.Service)
+	if ok {
+		lo, hi = d.bounds(s.Require)
+		d.leave(r.Service)
+	}
+	if r.Scope != nil {
+		lo, hi = max(lo, r.Scope.Floor()), max(hi, r.Scope.Floor())
+	}
+	return lo, hi
+}
+
+// checkBounds are the bounds of one check that can bring a service no lower than
+// floor.
+func (d *decider) checkBounds(name string, floor vip.Level) (lo, hi vip.Level) {
 	c, exists := d.in.Checks[name]
 	if !exists {
 		return vip.LevelFail, vip.LevelFail
@@ -51,14 +78,14 @@ func (d *decider) checkBounds(name string) (lo, hi vip.Level) {
 	l, known, next := c.Verdict.Level(c.Params, d.in.Now)
 	d.wake(next)
 	if known {
-		l = max(l, c.Scope.Floor())
+		l = max(l, floor)
 		return l, l
 	}
 	if d.in.Now.Before(c.PendingUntil) {
 		d.wake(c.PendingUntil)
-		return c.Scope.Floor(), vip.LevelPass
+		return floor, vip.LevelPass
 	}
-	return c.Scope.Floor(), max(c.Scope.Floor(), c.overdue())
+	return floor, max(floor, c.overdue())
 }
 
 // overdue is the best that a check can be which has had no verdict in time: one
@@ -90,8 +117,7 @@ func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
 			first[0].Code = CodeNotRequired
 		}
 	case Recovering:
-		first = []Reason{{Code: CodeRecoveryDelay, Since: m.Since, Until: m.RecoverAt,
-			Detail: fmt.Sprintf("healthy again; announced after recovery_delay of %s", s.RecoveryDelay)}}
+		first = []Reason{d.recoveryReason(s, m)}
 	case Leaving:
 		first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
 	case Pending, Withdrawn, Degraded:
@@ -99,35 +125,49 @@ func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
 			first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
 		}
 	}
-	reasons := append(first, d.checkReasons(s.Require, m.Disposition)...)
+	reasons := append(first, d.checkReasons(s, m.Disposition)...)
 	if len(reasons) == 0 { // a level that no check explains: cannot be, and is said all the same
 		return []Reason{{Code: CodeNone, Detail: "no check explains this: " + s.Require.String()}}
 	}
 	return reasons
 }
 
-// checkReasons names every check of the tree that is not simply passing: what
-// the disposition rests on first.
-func (d *decider) checkReasons(r Require, disposition Disposition) []Reason {
+// recoveryReason says what a healthy service waits for.
+func (d *decider) recoveryReason(s Service, m ServiceMemory) Reason {
+	r := Reason{Code: CodeRecoveryDelay, Since: m.Since, Until: m.RecoverAt}
+	if !m.Failed {
+		r.Code, r.Detail = CodeStartDelay, fmt.Sprintf("healthy; announced %s after the host's boot", s.StartDelay)
+		return r
+	}
+	r.Detail = fmt.Sprintf("healthy again; announced after recovery_delay of %s", s.RecoveryDelay)
+	if grown := recoveryDelay(s, m.Flaps); grown > s.RecoveryDelay {
+		r.Detail += fmt.Sprintf(", grown to %s by %d failures in %s", grown, len(m.Flaps), s.FlapWindow)
+	}
+	return r
+}
+
+// checkReasons names every check that the service depends on and that is not simply
+// passing: what the disposition rests on first.
+func (d *decider) checkReasons(s Service, disposition Disposition) []Reason {
 	var reasons []Reason
-	for _, name := range r.Checks() {
-		if reason, ok := d.checkReason(name); ok {
+	for _, l := range d.leaves(s) {
+		if reason, ok := d.checkReason(l); ok {
 			reasons = append(reasons, reason)
 		}
 	}
-	weight := []Code{CodeCheckFailed, CodeCheckError, CodeCheckDegraded, CodeCheckPending, CodeAdvisory}
+	weight := []Code{CodeCheckFailed, CodeCheckError, CodeCheckDegraded, CodeOverload, CodeCheckPending, CodeAdvisory}
 	if disposition == Pending {
-		weight = []Code{CodeCheckPending, CodeCheckFailed, CodeCheckError, CodeCheckDegraded, CodeAdvisory}
+		weight = []Code{CodeCheckPending, CodeCheckFailed, CodeCheckError, CodeCheckDegraded, CodeOverload, CodeAdvisory}
 	}
 	slices.SortStableFunc(reasons, func(a, b Reason) int { return slices.Index(weight, a.Code) - slices.Index(weight, b.Code) })
 	return reasons
 }
 
-func (d *decider) checkReason(name string) (Reason, bool) {
-	c := d.in.Checks[name]
+func (d *decider) checkReason(l leaf) (Reason, bool) {
+	c := d.in.Checks[l.check]
 	v := c.Verdict
-	r := Reason{Subject: name, Detail: v.Detail, Since: v.Since}
-	lo, hi := d.checkBounds(name)
+	r := Reason{Subject: l.check, Detail: v.Detail, Since: v.Since}
+	lo, hi := d.checkBounds(l.check, l.floor)
 	switch {
 	case !v.ErrorSince.IsZero() && v.Outcome == vip.Fail && lo == vip.LevelFail:
 		r.Code, r.Detail = CodeCheckFailed, v.Detail+"; now it cannot ask: "+v.ErrorDetail
@@ -135,17 +175,22 @@ func (d *decider) checkReason(name string) (Reason, bool) {
 		r.Code, r.Detail, r.Since = CodeCheckError, v.ErrorDetail, v.ErrorSince
 	case lo != hi:
 		r.Code, r.Until, r.Detail = CodeCheckPending, c.PendingUntil, "no verdict yet"
-	case c.Scope == vip.ScopeAdvisory && v.Outcome != vip.Pass:
+	case l.floor == vip.LevelPass && v.Outcome != vip.Pass:
 		r.Code = CodeAdvisory
 	case lo == vip.LevelFail:
 		r.Code = CodeCheckFailed
 	case lo == vip.LevelDegraded:
 		r.Code = CodeCheckDegraded
+	case !v.Overloaded.IsZero():
+		r.Code, r.Since, r.Detail = CodeOverload, v.Overloaded, "no answer in time; on_timeout says absorb"
 	default:
 		return Reason{}, false
 	}
 	if v.Outcome == vip.Unknown && r.Code != CodeCheckPending && r.Detail == "" {
 		r.Detail = "no verdict in time"
+	}
+	if l.via != "" {
+		r.Detail = strings.TrimSuffix(l.via+": "+r.Detail, ": ")
 	}
 	return r, true
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -16,8 +15,12 @@ type Service struct {
 	Name          string         `yaml:"name" doc:"unique name, used in status, logs and metrics"`
 	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses"`
 	Mode          Mode           `yaml:"mode" default:"ecmp" doc:"ecmp: every healthy server announces the VIPs over BGP"`
-	Require       Require        `yaml:"require" doc:"which checks must hold: {all: [...]}, {any: [...]}, {at_least: 2, of: [...]}, nested, or none"`
-	RecoveryDelay time.Duration  `yaml:"recovery_delay" default:"5s" doc:"healthy this long after a failure before it is announced again"`
+	Require       Require        `yaml:"require" doc:"which checks must hold: {all: [...]}, {any: [...]}, {at_least: 2, of: [...]}, nested, or none; in place of a check's name also {check: web, scope: dependency} and {service: db}"`
+	Together      string         `yaml:"together" doc:"name of a group: all services that name it are announced while the requirements of each of them hold, and else none"`
+	RecoveryDelay time.Duration  `yaml:"recovery_delay" default:"5s" doc:"healthy this long after a failure before it is announced again; doubles with each further failure within flap_window"`
+	MaxRecovery   time.Duration  `yaml:"max_recovery_delay" default:"5m" doc:"what recovery_delay grows to at most"`
+	FlapWindow    time.Duration  `yaml:"flap_window" default:"10m" doc:"failures of an announced service count this long"`
+	StartDelay    time.Duration  `yaml:"start_delay" doc:"not announced in this time after the host's boot"`
 	WhenWithdrawn WhenWithdrawn  `yaml:"when_withdrawn" default:"keep" doc:"keep or remove the address on lo while the service is withdrawn"`
 	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
 }
@@ -140,135 +143,6 @@ func (e ECMPAttributes) announcement(l vip.Level) vip.Announcement {
 	return a.Normalize()
 }
 
-// Require is a tree: a check's name, or a rule over sub-trees. Its zero value
-// is no requirement at all, which Validate refuses: it must be said as none.
-type Require struct {
-	Rule    Rule
-	Check   string    // RuleCheck
-	AtLeast int       // RuleAtLeast
-	Of      []Require // RuleAll, RuleAny, RuleAtLeast
-}
-
-// Rule is what one node of a Require asks for.
-type Rule uint8
-
-// The rules.
-const (
-	RuleMissing Rule = iota // nothing was said
-	RuleNone                // announced without any check
-	RuleCheck
-	RuleAll
-	RuleAny
-	RuleAtLeast
-)
-
-// Checks are the names of the checks in the tree, each once, in its order.
-func (r Require) Checks() []string {
-	var names []string
-	if r.Rule == RuleCheck {
-		names = []string{r.Check}
-	}
-	for _, c := range r.Of {
-		for _, n := range c.Checks() {
-			if !slices.Contains(names, n) {
-				names = append(names, n)
-			}
-		}
-	}
-	return names
-}
-
-// String is the tree as one would write it in the file.
-func (r Require) String() string {
-	switch r.Rule {
-	case RuleNone:
-		return "none"
-	case RuleCheck:
-		return r.Check
-	case RuleAll:
-		return "all" + fmt.Sprint(r.Of)
-	case RuleAny:
-		return "any" + fmt.Sprint(r.Of)
-	case RuleAtLeast:
-		return strconv.Itoa(r.AtLeast) + " of " + fmt.Sprint(r.Of)
-	case RuleMissing:
-	}
-	return "missing"
-}
-
-const requireForms = "none, {all: [CHECK, ...]}, {any: [CHECK, ...]}, {at_least: N, of: [CHECK, ...]}, nested"
-
-// FromValue reads the tree from a decoded YAML value: strings, int64s, []any and
-// map[string]any. Problems carry paths relative to the tree.
-func (r *Require) FromValue(v any) []vip.Problem {
-	*r = Require{}
-	if s, ok := v.(string); ok && s == "none" {
-		r.Rule = RuleNone
-		return nil
-	}
-	if _, ok := v.(map[string]any); !ok {
-		return []vip.Problem{{Value: fmt.Sprint(v), Message: "is no requirement", Allowed: requireForms}}
-	}
-	return r.fromNode(v)
-}
-
-func (r *Require) fromNode(v any) []vip.Problem {
-	switch v := v.(type) {
-	case string:
-		r.Rule, r.Check = RuleCheck, v
-		return nil
-	case map[string]any:
-		return r.fromMap(v)
-	}
-	return []vip.Problem{{Value: fmt.Sprint(v), Message: "is neither a check's name nor a rule", Allowed: requireForms}}
-}
-
-func (r *Require) fromMap(m map[string]any) (ps []vip.Problem) {
-	list := ""
-	for k, v := range m {
-		switch k {
-		case "all", "any", "of":
-			if list != "" {
-				return []vip.Problem{{Message: "has more than one rule", Allowed: requireForms}}
-			}
-			list = k
-		case "at_least":
-			n, ok := v.(int64)
-			if !ok {
-				ps = append(ps, vip.Problem{Path: k, Value: fmt.Sprint(v), Message: "is not a whole number", Allowed: "1 or more"})
-			}
-			r.AtLeast = int(n)
-		default:
-			ps = append(ps, vip.Problem{Path: k, Message: "unknown key", Allowed: requireForms})
-		}
-	}
-	_, counted := m["at_least"]
-	switch {
-	case list == "of" && counted:
-		r.Rule = RuleAtLeast
-	case list == "all" && !counted:
-		r.Rule = RuleAll
-	case list == "any" && !counted:
-		r.Rule = RuleAny
-	default:
-		return append(ps, vip.Problem{Message: "is no requirement", Allowed: requireForms})
-	}
-	items, ok := m[list].([]any)
-	if !ok || len(items) == 0 {
-		return append(ps, vip.Problem{Path: list, Message: "is not a list of at least one check", Allowed: requireForms})
-	}
-	for i, item := range items {
-		var c Require
-		ps = append(ps, vip.Under(fmt.Sprintf("%s[%d]", list, i), c.fromNode(item))...)
-		r.Of = append(r.Of, c)
-	}
-	if r.Rule == RuleAtLeast && len(ps) == 0 && (r.AtLeast < 1 || r.AtLeast > len(r.Of)) {
-		ps = append(ps, vip.Problem{Path: "at_least", Value: strconv.Itoa(r.AtLeast), Message: "can never hold, or always holds",
-			Allowed: fmt.Sprintf("1 to %d", len(r.Of))})
-	}
-	return ps
-}
-
 // Validate finds what is wrong with the service by itself; whether its checks
 // exist and its addresses are allowed is seen by whoever has the whole file.
 func (s Service) Validate() (ps []vip.Problem) {
@@ -288,8 +162,14 @@ func (s Service) Validate() (ps []vip.Problem) {
 	if s.Require.Rule == RuleMissing {
 		ps = append(ps, vip.Problem{Path: "require", Message: "is missing; a service that needs no check says so", Allowed: requireForms})
 	}
-	if s.RecoveryDelay < 0 || s.RecoveryDelay > time.Hour {
-		ps = append(ps, vip.Problem{Path: "recovery_delay", Value: s.RecoveryDelay.String(), Message: "is out of range", Allowed: "0s to 1h"})
+	for _, k := range []struct {
+		path  string
+		value time.Duration
+		most  time.Duration
+	}{{"recovery_delay", s.RecoveryDelay, time.Hour}, {"max_recovery_delay", s.MaxRecovery, time.Hour}, {"flap_window", s.FlapWindow, 24 * time.Hour}, {"start_delay", s.StartDelay, time.Hour}} {
+		if k.value < 0 || k.value > k.most {
+			ps = append(ps, vip.Problem{Path: k.path, Value: k.value.String(), Message: "is out of range", Allowed: "0s to " + short(k.most)})
+		}
 	}
 	return append(ps, vip.Under("ecmp.degraded", s.ECMP.validateDegraded())...)
 }
@@ -312,3 +192,6 @@ func (e ECMPAttributes) validateDegraded() (ps []vip.Problem) {
 	}
 	return ps
 }
+
+// short writes a whole number of hours as one writes it in the file.
+func short(d time.Duration) string { return fmt.Sprintf("%dh", d/time.Hour) }
