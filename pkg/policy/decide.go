@@ -74,6 +74,7 @@ func (d *decider) service(s Service) {
 	lo, hi := d.serviceBounds(s)
 	m, waits := nextMemory(d.in.Now, d.in.Booted, s, prev, lo, hi)
 	d.wake(waits)
+	d.drain(s, &m, prev)
 	if d.out.Phase == Stopping && m.Disposition.Announces() {
 		m.Disposition = d.leaving(prev)
 	}
@@ -123,6 +124,7 @@ func (d *decider) observe() {
 func (d *decider) finish() {
 	slices.SortFunc(d.out.Announcements, func(a, b vip.Announcement) int { return comparePrefix(a.Prefix, b.Prefix) })
 	slices.SortFunc(d.out.Addresses, netip.Addr.Compare)
+	slices.SortFunc(d.out.Watch, netip.Addr.Compare)
 	d.out.Memory = d.memory
 	if d.memory.Stop.Step == StopDone {
 		d.out.Phase = Stopped

@@ -39,6 +39,8 @@ type Input struct {
 	Sessions  map[string]vip.Session                       // by peer
 	Sent      map[string]map[netip.Prefix]vip.Announcement // by peer: its Adj-RIB-Out
 	Defaults  []vip.DefaultRoute                           // our default routes on this host, and wanted ones
+	Drains    map[string]Drain                             // by service; of the empty name: the whole node
+	Flows     map[netip.Addr]vip.Flows                     // connections to the VIPs that Desired.Watch names
 
 	ImportDefault bool // the peers' default routes are wanted on this host
 
@@ -52,6 +54,14 @@ type Check struct {
 	Verdict      health.Verdict
 	Pending      bool      // a change of verdict is under way
 	PendingUntil time.Time // when a check that is still Unknown counts as failed, or as on_error says
+}
+
+// Drain is what an operator wants off the network.
+type Drain struct {
+	Since  time.Time
+	Until  time.Time // zero: until it is taken back
+	Reason string    // the operator's words
+	Actor  string    // who
 }
 
 // Peer is what policy needs to know about one configured peer.
@@ -74,6 +84,7 @@ type Desired struct {
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
 	AdoptDefaults []vip.Family           // families in which a default route that an earlier run left stays
 	Observe       []Observe              // checks to probe, sorted by name
+	Watch         []netip.Addr           // VIPs whose connections are to be watched, sorted
 	Decisions     []Decision             // in the order of Input.Services
 	DecideAt      time.Time              // when time alone may change the decision; zero: never
 	Memory        Memory
@@ -109,12 +120,13 @@ const (
 	Pending    Disposition = iota // not enough is known to start
 	Withdrawn                     // a requirement does not hold
 	Recovering                    // healthy again, but not for long enough
+	Drained                       // taken off by an operator
 	Degraded                      // announced, less preferred
 	Announced
 	Leaving // announced with GRACEFUL_SHUTDOWN, about to be withdrawn
 )
 
-var dispositionNames = [...]string{"pending", "withdrawn", "recovering", "degraded", "announced", "leaving"}
+var dispositionNames = [...]string{"pending", "withdrawn", "recovering", "drained", "degraded", "announced", "leaving"}
 
 func (d Disposition) String() string { return dispositionNames[d] }
 
@@ -154,6 +166,7 @@ type ServiceMemory struct {
 	Since       time.Time           `json:"since"`
 	Level       vip.Level           `json:"level"`               // last decided
 	RecoverAt   time.Time           `json:"recover_at,omitzero"` // end of the recovery delay that is running
+	Drain       DrainMemory         `json:"drain,omitzero"`
 	Failed      bool                `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
 	Flaps       []time.Time         `json:"flaps,omitempty"`     // when it failed while it was announced, within FlapWindow, newest last
 	Announced   map[netip.Addr]bool `json:"announced,omitempty"` // addresses whose announcement was wanted

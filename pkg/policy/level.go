@@ -118,7 +118,13 @@ func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
 		}
 	case Recovering:
 		first = []Reason{d.recoveryReason(s, m)}
+	case Drained:
+		first = []Reason{d.drainReason(s, m.Drain)}
 	case Leaving:
+		if d.memory.Stop.Step == StopNone {
+			first = []Reason{d.drainReason(s, m.Drain)}
+			break
+		}
 		first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
 	case Pending, Withdrawn, Degraded:
 		if d.memory.Stop.Step != StopNone {

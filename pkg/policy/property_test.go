@@ -44,7 +44,7 @@ func drawChecks(t *rapid.T, outcomes ...vip.Outcome) map[string]policy.Check {
 	return m
 }
 
-var preference = map[policy.Disposition]int{policy.Pending: 0, policy.Withdrawn: 0, policy.Recovering: 0, policy.Degraded: 1, policy.Announced: 2}
+var preference = map[policy.Disposition]int{policy.Pending: 0, policy.Withdrawn: 0, policy.Recovering: 0, policy.Drained: 0, policy.Degraded: 1, policy.Announced: 2}
 
 // More health never means less preference: making one check better never makes
 // a service's disposition worse.

@@ -30,12 +30,14 @@ const (
 	CodeNotSent               // wanted, but not yet in the peer's Adj-RIB-Out
 	CodeOverload              // a check has no answer in time, which changes nothing
 	CodeStartDelay            // the host has booted only just now
+	CodeDraining              // an operator takes it off, step by step
+	CodeDrained               // an operator took it off
 )
 
 var codeNames = [...]string{"none", "healthy", "not_required", "starting", "stopping", "check_pending", "check_failed", "check_degraded",
 	"check_error", "advisory", "recovery_delay", "address_unknown", "address_absent", "address_tentative", "address_unstable",
 	"address_refused", "no_peer", "session_down", "family_missing", "no_next_hop6", "not_sent",
-	"overload", "start_delay"}
+	"overload", "start_delay", "draining", "drained"}
 
 func (c Code) String() string { return codeNames[c] }
 

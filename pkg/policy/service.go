@@ -21,6 +21,8 @@ type Service struct {
 	MaxRecovery   time.Duration  `yaml:"max_recovery_delay" default:"5m" doc:"what recovery_delay grows to at most"`
 	FlapWindow    time.Duration  `yaml:"flap_window" default:"10m" doc:"failures of an announced service count this long"`
 	StartDelay    time.Duration  `yaml:"start_delay" doc:"not announced in this time after the host's boot"`
+	DrainHold     time.Duration  `yaml:"drain_hold" default:"5s" doc:"a drain: how long every peer has the less preferred route before it may go"`
+	DrainTime     time.Duration  `yaml:"drain_time" default:"30s" doc:"a drain: when the route goes at the latest, although connections still receive"`
 	WhenWithdrawn WhenWithdrawn  `yaml:"when_withdrawn" default:"keep" doc:"keep or remove the address on lo while the service is withdrawn"`
 	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
 }
@@ -166,10 +168,14 @@ func (s Service) Validate() (ps []vip.Problem) {
 		path  string
 		value time.Duration
 		most  time.Duration
-	}{{"recovery_delay", s.RecoveryDelay, time.Hour}, {"max_recovery_delay", s.MaxRecovery, time.Hour}, {"flap_window", s.FlapWindow, 24 * time.Hour}, {"start_delay", s.StartDelay, time.Hour}} {
+	}{{"recovery_delay", s.RecoveryDelay, time.Hour}, {"max_recovery_delay", s.MaxRecovery, time.Hour}, {"flap_window", s.FlapWindow, 24 * time.Hour}, {"start_delay", s.StartDelay, time.Hour},
+		{"drain_hold", s.DrainHold, time.Hour}, {"drain_time", s.DrainTime, time.Hour}} {
 		if k.value < 0 || k.value > k.most {
 			ps = append(ps, vip.Problem{Path: k.path, Value: k.value.String(), Message: "is out of range", Allowed: "0s to " + short(k.most)})
 		}
+	}
+	if s.DrainHold > s.DrainTime {
+		ps = append(ps, vip.Problem{Path: "drain_hold", Value: s.DrainHold.String(), Message: "is longer than drain_time", Allowed: "0s to " + s.DrainTime.String()})
 	}
 	return append(ps, vip.Under("ecmp.degraded", s.ECMP.validateDegraded())...)
 }

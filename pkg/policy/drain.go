@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// quiet is how long no connection to a VIP may have received anything until it
+// counts as left by its clients.
+const quiet = 2 * time.Second
+
+// DrainStep is how far the drain of one service has come.
+type DrainStep uint8
+
+// The steps, in their order.
+const (
+	DrainNone  DrainStep = iota
+	DrainShift           // announced with GRACEFUL_SHUTDOWN; waiting until every Established peer has that
+	DrainHold            // every peer has it: new connections go elsewhere
+	DrainQuiet           // waiting until no connection receives anything
+	DrainDone            // withdrawn
+)
+
+var drainStepNames = [...]string{"none", "shift", "hold", "quiet", "done"}
+
+func (s DrainStep) String() string { return drainStepNames[s] }
+
+// DrainMemory is the state of a service's drain.
+type DrainMemory struct {
+	Step  DrainStep `json:"step,omitempty"`
+	Since time.Time `json:"since,omitzero"` // of the drain's first step
+	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had the shift
+}
+
+// drainOf is the drain that a service is under: its own, or the node's.
+func (d *decider) drainOf(s Service) (Drain, bool) {
+	for _, name := range []string{s.Name, ""} {
+		if x, ok := d.in.Drains[name]; ok && (x.Until.IsZero() || d.in.Now.Before(x.Until)) {
+			d.wake(x.Until)
+			return x, true
+		}
+	}
+	return Drain{}, false
+}
+
+// drain makes a service that is to be drained leave, and then be drained. Health
+// goes on deciding beneath.
+func (d *decider) drain(s Service, m *ServiceMemory, prev ServiceMemory) {
+	if _, ok := d.drainOf(s); !ok {
+		m.Drain = DrainMemory{}
+		return
+	}
+	d.walk(s, m, prev)
+	m.Disposition = Leaving
+	if m.Drain.Step == DrainDone {
+		m.Disposition = Drained
+	}
+	d.watch(s, m.Drain)
+}
+
+// walk takes the steps of a drain as far as they are done by now. What nobody has
+// from us is drained at once.
+func (d *decider) walk(s Service, m *ServiceMemory, prev ServiceMemory) {
+	x := &m.Drain
+	if x.Step == DrainNone {
+		*x = DrainMemory{Step: DrainShift, Since: d.in.Now}
+	}
+	if !m.Disposition.Announces() || !d.anyoneHas(s) && !(len(prev.Announced) > 0 && d.anythingOnItsWay()) {
+		x.Step = DrainDone
+	}
+	end := x.Since.Add(s.DrainTime)
+	for x.Step < DrainDone {
+		done, at := d.drainStepDone(s, x)
+		if !done && d.in.Now.Before(end) {
+			d.wake(at)
+			d.wake(end)
+			return
+		}
+		x.Step++
+		if !done {
+			x.Step = DrainDone
+		}
+	}
+}
+
+func (d *decider) drainStepDone(s Service, x *DrainMemory) (bool, time.Time) {
+	switch x.Step {
+	case DrainShift:
+		if d.anythingOnItsWay() || !d.shifted(s) {
+			return false, time.Time{}
+		}
+		x.Sent = d.in.Now
+		return true, time.Time{}
+	case DrainHold:
+		end := x.Sent.Add(s.DrainHold)
+		return !d.in.Now.Before(end), end
+	case DrainQuiet:
+		return d.isQuiet(s)
+	case DrainNone, DrainDone:
+	}
+	return true, time.Time{}
+}
+
+// anyoneHas says whether an Established peer has a route of the service.
+func (d *decider) anyoneHas(s Service) bool {
+	for peer, sent := range d.in.Sent {
+		if d.in.Sessions[peer].State != vip.Established {
+			continue
+		}
+		for _, h := range s.Addresses {
+			if _, ok := sent[h.Prefix]; ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// shifted says whether what Established peers have of the service carries
+// GRACEFUL_SHUTDOWN.
+func (d *decider) shifted(s Service) bool {
+	for peer, sent := range d.in.Sent {
+		if d.in.Sessions[peer].State != vip.Established {
+			continue
+		}
+		for _, h := range s.Addresses {
+			if a, ok := sent[h.Prefix]; ok && !isLeaving(a) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isQuiet says whether no connection to the service has received anything for a
+// while. What cannot be seen is not quiet: it has until drain_time.
+func (d *decider) isQuiet(s Service) (bool, time.Time) {
+	var next time.Time
+	for _, h := range s.Addresses {
+		f, known := d.in.Flows[h.Addr()]
+		if !known || f.Detail != "" {
+			return false, time.Time{}
+		}
+		if end := f.Received.Add(quiet); f.Open > 0 && d.in.Now.Before(end) {
+			next = later(next, end)
+		}
+	}
+	return next.IsZero(), next
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// watch asks for the connections of a service that leaves: they decide when the
+// drain goes on.
+func (d *decider) watch(s Service, x DrainMemory) {
+	if x.Step < DrainShift || x.Step > DrainQuiet {
+		return
+	}
+	for _, h := range s.Addresses {
+		d.out.Watch = append(d.out.Watch, h.Addr())
+	}
+}
+
+// drainReason says how far a drain is, and who wants it.
+func (d *decider) drainReason(s Service, x DrainMemory) Reason {
+	want, _ := d.drainOf(s)
+	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, "no reason given")}
+	if want.Actor != "" {
+		r.Detail += " (" + want.Actor + ")"
+	}
+	if x.Step == DrainDone {
+		return r
+	}
+	r.Code, r.Since, r.Until = CodeDraining, x.Since, x.Since.Add(s.DrainTime)
+	r.Detail = d.drainProgress(s, x) + "; " + r.Detail
+	return r
+}
+
+func (d *decider) drainProgress(s Service, x DrainMemory) string {
+	switch x.Step {
+	case DrainShift:
+		return "waiting until every peer has the less preferred route"
+	case DrainHold:
+		return fmt.Sprintf("every peer has the less preferred route; held for drain_hold of %s", s.DrainHold)
+	case DrainNone, DrainQuiet, DrainDone:
+	}
+	receiving := 0
+	for _, h := range s.Addresses {
+		f := d.in.Flows[h.Addr()]
+		if f.Detail != "" {
+			return "connections cannot be seen, so drain_time runs out: " + f.Detail
+		}
+		receiving += f.Open
+	}
+	return fmt.Sprintf("waiting until no connection receives anything for %s; %d are open", quiet, receiving)
+}
