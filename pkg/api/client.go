@@ -12,11 +12,13 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
 )
@@ -85,6 +87,39 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[*anyvipv1.Status, error] {
 	}
 }
 
+// CheckNow has a check probed and returns it with what that found. It blocks until
+// then, or until ctx ends.
+func (c *Client) CheckNow(ctx context.Context, check string) (*anyvipv1.Check, error) {
+	r, err := c.control.CheckNow(ctx, &anyvipv1.CheckNowRequest{Check: check})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return r.GetCheck(), nil
+}
+
+// Drain takes a service, or with an empty name the node, off the network, for a
+// while or, with 0, until Undrain. It blocks until the agent has taken the wish.
+func (c *Client) Drain(ctx context.Context, service, reason string, lasting time.Duration) (*anyvipv1.DrainResponse, error) {
+	r := &anyvipv1.DrainRequest{Service: service, Node: service == "", Reason: reason}
+	if lasting != 0 {
+		r.Duration = durationpb.New(lasting)
+	}
+	out, err := c.control.Drain(ctx, r)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return out, nil
+}
+
+// Undrain takes a drain back. It blocks until the agent has taken the wish.
+func (c *Client) Undrain(ctx context.Context, service string) (*anyvipv1.UndrainResponse, error) {
+	out, err := c.control.Undrain(ctx, &anyvipv1.UndrainRequest{Service: service, Node: service == ""})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return out, nil
+}
+
 // explain says what an error of a call means for an operator.
 func (c *Client) explain(err error) error {
 	switch grpcstatus.Code(err) { //nolint:exhaustive // the rest says enough by itself
@@ -92,6 +127,8 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("the agent at %s has ended", c.socket)
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("the agent at %s does not answer: it is stopped or stuck; look at its log", c.socket)
+	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition:
+		return errors.New(grpcstatus.Convert(err).Message())
 	case codes.Unimplemented:
 		return fmt.Errorf("the agent at %s does not know this call: it is older than this program", c.socket)
 	}

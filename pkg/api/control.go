@@ -16,10 +16,11 @@ import (
 const watchGap = 100 * time.Millisecond
 
 // control answers the calls, each in a goroutine of the gRPC server. All it
-// shares with the agent is the Publisher.
+// shares with the agent are the Publisher and the Commander.
 type control struct {
 	anyvipv1.UnimplementedControlServer
 	snapshots *status.Publisher
+	commander Commander
 	serving   context.Context // ends when the server is asked to end, and all calls with it
 }
 

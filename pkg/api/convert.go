@@ -84,6 +84,9 @@ func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
 		ErrorDetail: text(v.ErrorDetail),
 		Probes:      c.Probes,
 		Pending:     p.Pending,
+		Warning:     text(c.Warning),
+
+		OverloadedSince: timeOf(v.Overloaded),
 	}
 	if r := c.Last; !r.At.IsZero() {
 		out.Last = &anyvipv1.Result{
@@ -92,6 +95,7 @@ func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {
 			Class:   enum[anyvipv1.Class_Enum](r.Class),
 			Detail:  text(r.Detail),
 			Latency: durationpb.New(r.Latency),
+			Trigger: enum[anyvipv1.Trigger_Enum](r.Trigger),
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
 	"github.com/anyvip/anyvip/pkg/status"
@@ -15,7 +16,7 @@ import (
 
 const (
 	stopLimit  = time.Second // for open calls, once the server is asked to end
-	maxRequest = 64 << 10    // bytes; no request says anything yet
+	maxRequest = 64 << 10    // bytes; requests say a few words
 	maxStreams = 16          // calls at a time on one connection
 )
 
@@ -23,6 +24,7 @@ const (
 type Options struct {
 	Socket    string // path, at most 107 bytes
 	Snapshots *status.Publisher
+	Commander Commander
 	Log       *slog.Logger
 }
 
@@ -54,8 +56,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.socket == nil {
 		panic("api: Run without Listen")
 	}
-	g := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true))
-	anyvipv1.RegisterControlServer(g, &control{snapshots: s.options.Snapshots, serving: ctx})
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),
+		grpc.Creds(peerCredentials{insecure.NewCredentials()}))
+	anyvipv1.RegisterControlServer(g, &control{snapshots: s.options.Snapshots, commander: s.options.Commander, serving: ctx})
 	s.options.Log.Info("api listens", "socket", s.options.Socket)
 
 	served := make(chan error, 1)

@@ -21,6 +21,7 @@ func TestTheProtocolHasOurWords(t *testing.T) {
 	t.Run("scope", sameWords[anyvipv1.Scope_Enum, vip.Scope])
 	t.Run("outcome", sameWords[anyvipv1.Outcome_Enum, vip.Outcome])
 	t.Run("class", sameWords[anyvipv1.Class_Enum, vip.Class])
+	t.Run("trigger", sameWords[anyvipv1.Trigger_Enum, vip.Trigger])
 	t.Run("session state", sameWords[anyvipv1.SessionState_Enum, vip.SessionState])
 	t.Run("session cause", sameWords[anyvipv1.SessionCause_Enum, vip.SessionCause])
 	t.Run("address state", sameWords[anyvipv1.AddressState_Enum, vip.AddressState])

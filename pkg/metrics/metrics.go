@@ -53,6 +53,8 @@ var (
 	checkOutcome   = desc("check_outcome", "1 for the check's verdict.", "check", "outcome")
 	checkError     = desc("check_error", "1 while the check cannot ask.", "check")
 	checkProbes    = desc("check_probes_total", "Probes that ended.", "check")
+	checkWoken     = desc("check_woken_probes_total", "Probes that something other than the interval asked for.", "check", "trigger")
+	checkOverload  = desc("check_overload", "1 while timeouts of the check are absorbed.", "check")
 	checkDuration  = desc("check_last_duration_seconds", "How long the latest probe took.", "check")
 	checkTime      = desc("check_last_probe_timestamp_seconds", "When the latest probe ended, Unix time.", "check")
 	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
@@ -61,9 +63,9 @@ var (
 	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the session although it may be up; `anyvip status` says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
-	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Degraded, policy.Announced, policy.Leaving}
+	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Drained, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
 	sessionsStates = []vip.SessionState{vip.Idle, vip.Connect, vip.Active, vip.OpenSent, vip.OpenConfirm, vip.Established}
 )
@@ -148,6 +150,10 @@ func (e emitter) check(k status.Check, c policy.Check) {
 	}
 	e.gauge(checkError, truth(!c.Verdict.ErrorSince.IsZero()), k.Name)
 	e.counter(checkProbes, k.Probes, k.Name)
+	e.gauge(checkOverload, truth(!c.Verdict.Overloaded.IsZero()), k.Name)
+	for t := vip.TriggerRequest; t < vip.TriggerCount; t++ {
+		e.counter(checkWoken, k.Woken[t], k.Name, t.String())
+	}
 	if !k.Last.At.IsZero() {
 		e.gauge(checkDuration, k.Last.Latency.Seconds(), k.Name)
 		e.gauge(checkTime, unix(k.Last.At), k.Name)

@@ -39,7 +39,13 @@ type Check struct {
 	Target string     // what is asked, for humans: a URL, an address, a command
 	Last   vip.Result // the latest result
 	Probes uint64     // results since the agent started
+	Woken  Woken      // how many of them were not of its interval
+
+	Warning string // what of it cannot be watched, and what to do; empty: nothing
 }
+
+// Woken counts probes by what woke them.
+type Woken [vip.TriggerCount]uint64
 
 // Peer is one peer as status shows it; its session is in Desired.Shown.
 type Peer struct {

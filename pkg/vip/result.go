@@ -55,6 +55,8 @@ const (
 	TriggerUnit                    // the service's systemd unit changed its state
 	TriggerLink                    // a link of this host went up or down
 	TriggerAddress                 // an address of this host came or went
+
+	TriggerCount = iota // how many there are
 )
 
 var triggerNames = [...]string{"interval", "start", "request", "listener", "process", "file", "unit", "link", "address"}

@@ -35,6 +35,329 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CheckNowRequest names a check.
+type CheckNowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As configured.
+	Check         string `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckNowRequest) Reset() {
+	*x = CheckNowRequest{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckNowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckNowRequest) ProtoMessage() {}
+
+func (x *CheckNowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckNowRequest.ProtoReflect.Descriptor instead.
+func (*CheckNowRequest) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CheckNowRequest) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
+// CheckNowResponse is the check after the probe.
+type CheckNowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its latest result is the one that was asked for, or a later one.
+	Check         *Check `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckNowResponse) Reset() {
+	*x = CheckNowResponse{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckNowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckNowResponse) ProtoMessage() {}
+
+func (x *CheckNowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckNowResponse.ProtoReflect.Descriptor instead.
+func (*CheckNowResponse) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CheckNowResponse) GetCheck() *Check {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+// DrainRequest names what is to be taken off.
+type DrainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As configured; empty with node.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// All services of this node, also those that are yet to be configured.
+	Node bool `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Why, for whoever looks at status; at most 256 bytes.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// After which it ends by itself; unset: it does not. More than zero.
+	Duration      *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DrainRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *DrainRequest) GetNode() bool {
+	if x != nil {
+		return x.Node
+	}
+	return false
+}
+
+func (x *DrainRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrainRequest) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+// DrainResponse says what became of the wish.
+type DrainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether there was one for the same already.
+	Replaced bool `protobuf:"varint,1,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	// What the operator should know, such as that it will not survive a restart; may
+	// be empty.
+	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DrainResponse) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
+func (x *DrainResponse) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
+// UndrainRequest names what was taken off.
+type UndrainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was drained; empty with node.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// The drain of the node. Drains of single services stay.
+	Node          bool `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainRequest) Reset() {
+	*x = UndrainRequest{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainRequest) ProtoMessage() {}
+
+func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainRequest.ProtoReflect.Descriptor instead.
+func (*UndrainRequest) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *UndrainRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *UndrainRequest) GetNode() bool {
+	if x != nil {
+		return x.Node
+	}
+	return false
+}
+
+// UndrainResponse says what became of the wish.
+type UndrainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the operator should know, such as that the node is drained too; may be
+	// empty.
+	Warning       string `protobuf:"bytes,1,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainResponse) Reset() {
+	*x = UndrainResponse{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainResponse) ProtoMessage() {}
+
+func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainResponse.ProtoReflect.Descriptor instead.
+func (*UndrainResponse) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UndrainResponse) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
 // GetStatusRequest asks for everything.
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -44,7 +367,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	mi := &file_anyvip_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -56,7 +379,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	mi := &file_anyvip_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -69,7 +392,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{0}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 // WatchStatusRequest asks for everything.
@@ -81,7 +404,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	mi := &file_anyvip_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -93,7 +416,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	mi := &file_anyvip_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -106,7 +429,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 // Status is the agent at one moment, consistent in itself.
@@ -147,7 +470,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[2]
+	mi := &file_anyvip_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +482,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[2]
+	mi := &file_anyvip_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +495,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Status) GetSerial() uint64 {
@@ -294,7 +617,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[3]
+	mi := &file_anyvip_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +629,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[3]
+	mi := &file_anyvip_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +642,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Service) GetName() string {
@@ -383,7 +706,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[4]
+	mi := &file_anyvip_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +718,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[4]
+	mi := &file_anyvip_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +731,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Reason) GetCode() ReasonCode_Enum {
@@ -463,7 +786,7 @@ type ServiceAddress struct {
 
 func (x *ServiceAddress) Reset() {
 	*x = ServiceAddress{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[5]
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +798,7 @@ func (x *ServiceAddress) String() string {
 func (*ServiceAddress) ProtoMessage() {}
 
 func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[5]
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +811,7 @@ func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAddress.ProtoReflect.Descriptor instead.
 func (*ServiceAddress) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServiceAddress) GetPrefix() string {
@@ -547,14 +870,19 @@ type Check struct {
 	// Results since the agent started.
 	Probes uint64 `protobuf:"varint,12,opt,name=probes,proto3" json:"probes,omitempty"`
 	// Whether a change of the verdict is under way.
-	Pending       bool `protobuf:"varint,13,opt,name=pending,proto3" json:"pending,omitempty"`
+	Pending bool `protobuf:"varint,13,opt,name=pending,proto3" json:"pending,omitempty"`
+	// Since when it has no answer in time, which changes nothing; unset: it has.
+	OverloadedSince *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=overloaded_since,json=overloadedSince,proto3" json:"overloaded_since,omitempty"`
+	// What of it cannot be watched, so that its interval alone finds it, and what to
+	// do; empty: nothing.
+	Warning       string `protobuf:"bytes,15,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[6]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +894,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[6]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +907,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Check) GetName() string {
@@ -673,6 +1001,20 @@ func (x *Check) GetPending() bool {
 	return false
 }
 
+func (x *Check) GetOverloadedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OverloadedSince
+	}
+	return nil
+}
+
+func (x *Check) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
+}
+
 // Result is what one probe found.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -685,14 +1027,16 @@ type Result struct {
 	// One line for an operator.
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	// How long the probe took.
-	Latency       *durationpb.Duration `protobuf:"bytes,5,opt,name=latency,proto3" json:"latency,omitempty"`
+	Latency *durationpb.Duration `protobuf:"bytes,5,opt,name=latency,proto3" json:"latency,omitempty"`
+	// Why it ran.
+	Trigger       Trigger_Enum `protobuf:"varint,6,opt,name=trigger,proto3,enum=anyvip.v1.Trigger_Enum" json:"trigger,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[7]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +1048,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[7]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +1061,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Result) GetAt() *timestamppb.Timestamp {
@@ -753,6 +1097,13 @@ func (x *Result) GetLatency() *durationpb.Duration {
 		return x.Latency
 	}
 	return nil
+}
+
+func (x *Result) GetTrigger() Trigger_Enum {
+	if x != nil {
+		return x.Trigger
+	}
+	return Trigger_UNSPECIFIED
 }
 
 // Session is one BGP session.
@@ -795,7 +1146,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[8]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1158,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[8]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1171,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Session) GetPeer() string {
@@ -943,7 +1294,7 @@ type DefaultRoute struct {
 
 func (x *DefaultRoute) Reset() {
 	*x = DefaultRoute{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1306,7 @@ func (x *DefaultRoute) String() string {
 func (*DefaultRoute) ProtoMessage() {}
 
 func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1319,7 @@ func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultRoute.ProtoReflect.Descriptor instead.
 func (*DefaultRoute) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DefaultRoute) GetFamily() Family_Enum {
@@ -1015,7 +1366,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[10]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1378,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[10]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1391,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Address) GetAddress() string {
@@ -1115,7 +1466,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1478,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1491,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Event) GetSerial() uint64 {
@@ -1205,7 +1556,7 @@ type Reload struct {
 
 func (x *Reload) Reset() {
 	*x = Reload{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1568,7 @@ func (x *Reload) String() string {
 func (*Reload) ProtoMessage() {}
 
 func (x *Reload) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1581,7 @@ func (x *Reload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reload.ProtoReflect.Descriptor instead.
 func (*Reload) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Reload) GetAt() *timestamppb.Timestamp {
@@ -1260,7 +1611,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1623,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1636,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Counters) GetDecisions() uint64 {
@@ -1306,7 +1657,24 @@ var File_anyvip_v1_control_proto protoreflect.FileDescriptor
 
 const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17anyvip/v1/control.proto\x12\tanyvip.v1\x1a\x1aanyvip/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
+	"\x17anyvip/v1/control.proto\x12\tanyvip.v1\x1a\x1aanyvip/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"'\n" +
+	"\x0fCheckNowRequest\x12\x14\n" +
+	"\x05check\x18\x01 \x01(\tR\x05check\":\n" +
+	"\x10CheckNowResponse\x12&\n" +
+	"\x05check\x18\x01 \x01(\v2\x10.anyvip.v1.CheckR\x05check\"\x8b\x01\n" +
+	"\fDrainRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\bR\x04node\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x125\n" +
+	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\"E\n" +
+	"\rDrainResponse\x12\x1a\n" +
+	"\breplaced\x18\x01 \x01(\bR\breplaced\x12\x18\n" +
+	"\awarning\x18\x02 \x01(\tR\awarning\">\n" +
+	"\x0eUndrainRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\bR\x04node\"+\n" +
+	"\x0fUndrainResponse\x12\x18\n" +
+	"\awarning\x18\x01 \x01(\tR\awarning\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
 	"\x12WatchStatusRequest\"\xdf\x04\n" +
 	"\x06Status\x12\x16\n" +
@@ -1342,7 +1710,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06wanted\x18\x02 \x01(\bR\x06wanted\x12\x17\n" +
 	"\asent_to\x18\x03 \x03(\tR\x06sentTo\x12+\n" +
-	"\areasons\x18\x04 \x03(\v2\x11.anyvip.v1.ReasonR\areasons\"\xd7\x03\n" +
+	"\areasons\x18\x04 \x03(\v2\x11.anyvip.v1.ReasonR\areasons\"\xb8\x04\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
@@ -1358,13 +1726,16 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	" \x01(\tR\verrorDetail\x12%\n" +
 	"\x04last\x18\v \x01(\v2\x11.anyvip.v1.ResultR\x04last\x12\x16\n" +
 	"\x06probes\x18\f \x01(\x04R\x06probes\x12\x18\n" +
-	"\apending\x18\r \x01(\bR\apending\"\xe1\x01\n" +
+	"\apending\x18\r \x01(\bR\apending\x12E\n" +
+	"\x10overloaded_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x0foverloadedSince\x12\x18\n" +
+	"\awarning\x18\x0f \x01(\tR\awarning\"\x94\x02\n" +
 	"\x06Result\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x121\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x17.anyvip.v1.Outcome.EnumR\aoutcome\x12+\n" +
 	"\x05class\x18\x03 \x01(\x0e2\x15.anyvip.v1.Class.EnumR\x05class\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x123\n" +
-	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\x8d\x04\n" +
+	"\alatency\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\alatency\x121\n" +
+	"\atrigger\x18\x06 \x01(\x0e2\x17.anyvip.v1.Trigger.EnumR\atrigger\"\x8d\x04\n" +
 	"\aSession\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x10\n" +
@@ -1407,10 +1778,13 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"K\n" +
 	"\bCounters\x12\x1c\n" +
 	"\tdecisions\x18\x01 \x01(\x04R\tdecisions\x12!\n" +
-	"\faddress_adds\x18\x02 \x01(\x04R\vaddressAdds2\x89\x01\n" +
+	"\faddress_adds\x18\x02 \x01(\x04R\vaddressAdds2\xcc\x02\n" +
 	"\aControl\x12;\n" +
 	"\tGetStatus\x12\x1b.anyvip.v1.GetStatusRequest\x1a\x11.anyvip.v1.Status\x12A\n" +
-	"\vWatchStatus\x12\x1d.anyvip.v1.WatchStatusRequest\x1a\x11.anyvip.v1.Status0\x01B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
+	"\vWatchStatus\x12\x1d.anyvip.v1.WatchStatusRequest\x1a\x11.anyvip.v1.Status0\x01\x12C\n" +
+	"\bCheckNow\x12\x1a.anyvip.v1.CheckNowRequest\x1a\x1b.anyvip.v1.CheckNowResponse\x12:\n" +
+	"\x05Drain\x12\x17.anyvip.v1.DrainRequest\x1a\x18.anyvip.v1.DrainResponse\x12@\n" +
+	"\aUndrain\x12\x19.anyvip.v1.UndrainRequest\x1a\x1a.anyvip.v1.UndrainResponseB5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
 
 var (
 	file_anyvip_v1_control_proto_rawDescOnce sync.Once
@@ -1424,89 +1798,106 @@ func file_anyvip_v1_control_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_control_proto_rawDescData
 }
 
-var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_anyvip_v1_control_proto_goTypes = []any{
-	(*GetStatusRequest)(nil),      // 0: anyvip.v1.GetStatusRequest
-	(*WatchStatusRequest)(nil),    // 1: anyvip.v1.WatchStatusRequest
-	(*Status)(nil),                // 2: anyvip.v1.Status
-	(*Service)(nil),               // 3: anyvip.v1.Service
-	(*Reason)(nil),                // 4: anyvip.v1.Reason
-	(*ServiceAddress)(nil),        // 5: anyvip.v1.ServiceAddress
-	(*Check)(nil),                 // 6: anyvip.v1.Check
-	(*Result)(nil),                // 7: anyvip.v1.Result
-	(*Session)(nil),               // 8: anyvip.v1.Session
-	(*DefaultRoute)(nil),          // 9: anyvip.v1.DefaultRoute
-	(*Address)(nil),               // 10: anyvip.v1.Address
-	(*Event)(nil),                 // 11: anyvip.v1.Event
-	(*Reload)(nil),                // 12: anyvip.v1.Reload
-	(*Counters)(nil),              // 13: anyvip.v1.Counters
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(Phase_Enum)(0),               // 15: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),         // 16: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),               // 17: anyvip.v1.Level.Enum
-	(ReasonCode_Enum)(0),          // 18: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),               // 19: anyvip.v1.Scope.Enum
-	(Outcome_Enum)(0),             // 20: anyvip.v1.Outcome.Enum
-	(Class_Enum)(0),               // 21: anyvip.v1.Class.Enum
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
-	(SessionState_Enum)(0),        // 23: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0),        // 24: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),              // 25: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0),        // 26: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),           // 27: anyvip.v1.EventKind.Enum
+	(*CheckNowRequest)(nil),       // 0: anyvip.v1.CheckNowRequest
+	(*CheckNowResponse)(nil),      // 1: anyvip.v1.CheckNowResponse
+	(*DrainRequest)(nil),          // 2: anyvip.v1.DrainRequest
+	(*DrainResponse)(nil),         // 3: anyvip.v1.DrainResponse
+	(*UndrainRequest)(nil),        // 4: anyvip.v1.UndrainRequest
+	(*UndrainResponse)(nil),       // 5: anyvip.v1.UndrainResponse
+	(*GetStatusRequest)(nil),      // 6: anyvip.v1.GetStatusRequest
+	(*WatchStatusRequest)(nil),    // 7: anyvip.v1.WatchStatusRequest
+	(*Status)(nil),                // 8: anyvip.v1.Status
+	(*Service)(nil),               // 9: anyvip.v1.Service
+	(*Reason)(nil),                // 10: anyvip.v1.Reason
+	(*ServiceAddress)(nil),        // 11: anyvip.v1.ServiceAddress
+	(*Check)(nil),                 // 12: anyvip.v1.Check
+	(*Result)(nil),                // 13: anyvip.v1.Result
+	(*Session)(nil),               // 14: anyvip.v1.Session
+	(*DefaultRoute)(nil),          // 15: anyvip.v1.DefaultRoute
+	(*Address)(nil),               // 16: anyvip.v1.Address
+	(*Event)(nil),                 // 17: anyvip.v1.Event
+	(*Reload)(nil),                // 18: anyvip.v1.Reload
+	(*Counters)(nil),              // 19: anyvip.v1.Counters
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(Phase_Enum)(0),               // 22: anyvip.v1.Phase.Enum
+	(Disposition_Enum)(0),         // 23: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),               // 24: anyvip.v1.Level.Enum
+	(ReasonCode_Enum)(0),          // 25: anyvip.v1.ReasonCode.Enum
+	(Scope_Enum)(0),               // 26: anyvip.v1.Scope.Enum
+	(Outcome_Enum)(0),             // 27: anyvip.v1.Outcome.Enum
+	(Class_Enum)(0),               // 28: anyvip.v1.Class.Enum
+	(Trigger_Enum)(0),             // 29: anyvip.v1.Trigger.Enum
+	(SessionState_Enum)(0),        // 30: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),        // 31: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),              // 32: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0),        // 33: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),           // 34: anyvip.v1.EventKind.Enum
 }
 var file_anyvip_v1_control_proto_depIdxs = []int32{
-	14, // 0: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
-	14, // 1: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
-	15, // 2: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
-	3,  // 3: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
-	6,  // 4: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
-	8,  // 5: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
-	10, // 6: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
-	11, // 7: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
-	12, // 8: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
-	13, // 9: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
-	9,  // 10: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
-	16, // 11: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
-	17, // 12: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
-	14, // 13: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
-	4,  // 14: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
-	5,  // 15: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
-	18, // 16: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
-	14, // 17: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
-	14, // 18: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
-	4,  // 19: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
-	19, // 20: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
-	20, // 21: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
-	14, // 22: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
-	21, // 23: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
-	14, // 24: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
-	7,  // 25: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
-	14, // 26: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
-	20, // 27: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
-	21, // 28: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
-	22, // 29: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
-	23, // 30: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
-	14, // 31: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
-	24, // 32: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
-	22, // 33: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
-	25, // 34: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
-	25, // 35: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
-	26, // 36: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
-	14, // 37: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
-	14, // 38: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
-	14, // 39: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
-	27, // 40: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
-	14, // 41: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
-	0,  // 42: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
-	1,  // 43: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
-	2,  // 44: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
-	2,  // 45: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
-	44, // [44:46] is the sub-list for method output_type
-	42, // [42:44] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	12, // 0: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
+	20, // 1: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
+	21, // 2: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
+	21, // 3: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
+	22, // 4: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
+	9,  // 5: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
+	12, // 6: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
+	14, // 7: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
+	16, // 8: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
+	17, // 9: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
+	18, // 10: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
+	19, // 11: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
+	15, // 12: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
+	23, // 13: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
+	24, // 14: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
+	21, // 15: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
+	10, // 16: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
+	11, // 17: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
+	25, // 18: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
+	21, // 19: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
+	21, // 20: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
+	10, // 21: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
+	26, // 22: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
+	27, // 23: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
+	21, // 24: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
+	28, // 25: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
+	21, // 26: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
+	13, // 27: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
+	21, // 28: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
+	21, // 29: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
+	27, // 30: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
+	28, // 31: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
+	20, // 32: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
+	29, // 33: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
+	30, // 34: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
+	21, // 35: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
+	31, // 36: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
+	20, // 37: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
+	32, // 38: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
+	32, // 39: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
+	33, // 40: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
+	21, // 41: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
+	21, // 42: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
+	21, // 43: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
+	34, // 44: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
+	21, // 45: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
+	6,  // 46: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
+	7,  // 47: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
+	0,  // 48: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
+	2,  // 49: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
+	4,  // 50: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
+	8,  // 51: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
+	8,  // 52: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
+	1,  // 53: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
+	3,  // 54: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
+	5,  // 55: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
+	51, // [51:56] is the sub-list for method output_type
+	46, // [46:51] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_anyvip_v1_control_proto_init() }
@@ -1521,7 +1912,7 @@ func file_anyvip_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_control_proto_rawDesc), len(file_anyvip_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

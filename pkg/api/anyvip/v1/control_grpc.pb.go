@@ -33,6 +33,9 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Control_GetStatus_FullMethodName   = "/anyvip.v1.Control/GetStatus"
 	Control_WatchStatus_FullMethodName = "/anyvip.v1.Control/WatchStatus"
+	Control_CheckNow_FullMethodName    = "/anyvip.v1.Control/CheckNow"
+	Control_Drain_FullMethodName       = "/anyvip.v1.Control/Drain"
+	Control_Undrain_FullMethodName     = "/anyvip.v1.Control/Undrain"
 )
 
 // ControlClient is the client API for Control service.
@@ -48,6 +51,18 @@ type ControlClient interface {
 	// ten per second: a slow reader misses those in between, never the latest. It
 	// ends with UNAVAILABLE when the agent ends.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Status], error)
+	// CheckNow has a check probed at once, and returns what that found. It waits for
+	// the probe, at most for the check's timeout and a second. NOT_FOUND: there is no
+	// such check.
+	CheckNow(ctx context.Context, in *CheckNowRequest, opts ...grpc.CallOption) (*CheckNowResponse, error)
+	// Drain takes a service, or all of them, off the network: first less preferred,
+	// then withdrawn. It returns once the wish is on disk, not when it is done: Status
+	// shows the steps. A second drain of the same replaces the first. NOT_FOUND: there
+	// is no such service.
+	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
+	// Undrain takes a drain back: the service is announced as soon as it is healthy.
+	// NOT_FOUND: there is no such drain.
+	Undrain(ctx context.Context, in *UndrainRequest, opts ...grpc.CallOption) (*UndrainResponse, error)
 }
 
 type controlClient struct {
@@ -87,6 +102,36 @@ func (c *controlClient) WatchStatus(ctx context.Context, in *WatchStatusRequest,
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_WatchStatusClient = grpc.ServerStreamingClient[Status]
 
+func (c *controlClient) CheckNow(ctx context.Context, in *CheckNowRequest, opts ...grpc.CallOption) (*CheckNowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckNowResponse)
+	err := c.cc.Invoke(ctx, Control_CheckNow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainResponse)
+	err := c.cc.Invoke(ctx, Control_Drain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Undrain(ctx context.Context, in *UndrainRequest, opts ...grpc.CallOption) (*UndrainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndrainResponse)
+	err := c.cc.Invoke(ctx, Control_Undrain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -100,6 +145,18 @@ type ControlServer interface {
 	// ten per second: a slow reader misses those in between, never the latest. It
 	// ends with UNAVAILABLE when the agent ends.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[Status]) error
+	// CheckNow has a check probed at once, and returns what that found. It waits for
+	// the probe, at most for the check's timeout and a second. NOT_FOUND: there is no
+	// such check.
+	CheckNow(context.Context, *CheckNowRequest) (*CheckNowResponse, error)
+	// Drain takes a service, or all of them, off the network: first less preferred,
+	// then withdrawn. It returns once the wish is on disk, not when it is done: Status
+	// shows the steps. A second drain of the same replaces the first. NOT_FOUND: there
+	// is no such service.
+	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
+	// Undrain takes a drain back: the service is announced as soon as it is healthy.
+	// NOT_FOUND: there is no such drain.
+	Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -115,6 +172,15 @@ func (UnimplementedControlServer) GetStatus(context.Context, *GetStatusRequest) 
 }
 func (UnimplementedControlServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[Status]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
+}
+func (UnimplementedControlServer) CheckNow(context.Context, *CheckNowRequest) (*CheckNowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckNow not implemented")
+}
+func (UnimplementedControlServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
+}
+func (UnimplementedControlServer) Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Undrain not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -166,6 +232,60 @@ func _Control_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_WatchStatusServer = grpc.ServerStreamingServer[Status]
 
+func _Control_CheckNow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckNowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).CheckNow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_CheckNow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).CheckNow(ctx, req.(*CheckNowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Drain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Drain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Drain(ctx, req.(*DrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Undrain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Undrain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Undrain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Undrain(ctx, req.(*UndrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -176,6 +296,18 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _Control_GetStatus_Handler,
+		},
+		{
+			MethodName: "CheckNow",
+			Handler:    _Control_CheckNow_Handler,
+		},
+		{
+			MethodName: "Drain",
+			Handler:    _Control_Drain_Handler,
+		},
+		{
+			MethodName: "Undrain",
+			Handler:    _Control_Undrain_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

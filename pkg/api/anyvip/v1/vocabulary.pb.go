@@ -108,6 +108,8 @@ const (
 	Disposition_ANNOUNCED Disposition_Enum = 5
 	// Announced with GRACEFUL_SHUTDOWN (RFC 8326), about to be withdrawn.
 	Disposition_LEAVING Disposition_Enum = 6
+	// Taken off by an operator.
+	Disposition_DRAINED Disposition_Enum = 7
 )
 
 // Enum value maps for Disposition_Enum.
@@ -120,6 +122,7 @@ var (
 		4: "DEGRADED",
 		5: "ANNOUNCED",
 		6: "LEAVING",
+		7: "DRAINED",
 	}
 	Disposition_Enum_value = map[string]int32{
 		"UNSPECIFIED": 0,
@@ -129,6 +132,7 @@ var (
 		"DEGRADED":    4,
 		"ANNOUNCED":   5,
 		"LEAVING":     6,
+		"DRAINED":     7,
 	}
 )
 
@@ -264,6 +268,14 @@ const (
 	ReasonCode_NO_NEXT_HOP6 ReasonCode_Enum = 20
 	// Wanted, but not yet in the peer's Adj-RIB-Out.
 	ReasonCode_NOT_SENT ReasonCode_Enum = 21
+	// A check has no answer in time, which changes nothing: on_timeout says absorb.
+	ReasonCode_OVERLOAD ReasonCode_Enum = 22
+	// The host has booted only just now.
+	ReasonCode_START_DELAY ReasonCode_Enum = 23
+	// An operator takes it off, step by step.
+	ReasonCode_DRAINING ReasonCode_Enum = 24
+	// An operator took it off.
+	ReasonCode_DRAINED ReasonCode_Enum = 25
 )
 
 // Enum value maps for ReasonCode_Enum.
@@ -291,6 +303,10 @@ var (
 		19: "FAMILY_MISSING",
 		20: "NO_NEXT_HOP6",
 		21: "NOT_SENT",
+		22: "OVERLOAD",
+		23: "START_DELAY",
+		24: "DRAINING",
+		25: "DRAINED",
 	}
 	ReasonCode_Enum_value = map[string]int32{
 		"UNSPECIFIED":       0,
@@ -315,6 +331,10 @@ var (
 		"FAMILY_MISSING":    19,
 		"NO_NEXT_HOP6":      20,
 		"NOT_SENT":          21,
+		"OVERLOAD":          22,
+		"START_DELAY":       23,
+		"DRAINING":          24,
+		"DRAINED":           25,
 	}
 )
 
@@ -917,6 +937,87 @@ func (EventKind_Enum) EnumDescriptor() ([]byte, []int) {
 	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{11, 0}
 }
 
+// The triggers.
+type Trigger_Enum int32
+
+const (
+	// Not said.
+	Trigger_UNSPECIFIED Trigger_Enum = 0
+	// Its interval was over.
+	Trigger_INTERVAL Trigger_Enum = 1
+	// The first probe of a new or changed check.
+	Trigger_START Trigger_Enum = 2
+	// An operator asked for it.
+	Trigger_REQUEST Trigger_Enum = 3
+	// A listening socket at the probed address and port came or went.
+	Trigger_LISTENER Trigger_Enum = 4
+	// The service's process ended.
+	Trigger_PROCESS Trigger_Enum = 5
+	// A watched file changed.
+	Trigger_FILE Trigger_Enum = 6
+	// The service's systemd unit changed its state.
+	Trigger_UNIT Trigger_Enum = 7
+	// A link of the host went up or down.
+	Trigger_LINK Trigger_Enum = 8
+	// An address of the host came or went.
+	Trigger_ADDRESS Trigger_Enum = 9
+)
+
+// Enum value maps for Trigger_Enum.
+var (
+	Trigger_Enum_name = map[int32]string{
+		0: "UNSPECIFIED",
+		1: "INTERVAL",
+		2: "START",
+		3: "REQUEST",
+		4: "LISTENER",
+		5: "PROCESS",
+		6: "FILE",
+		7: "UNIT",
+		8: "LINK",
+		9: "ADDRESS",
+	}
+	Trigger_Enum_value = map[string]int32{
+		"UNSPECIFIED": 0,
+		"INTERVAL":    1,
+		"START":       2,
+		"REQUEST":     3,
+		"LISTENER":    4,
+		"PROCESS":     5,
+		"FILE":        6,
+		"UNIT":        7,
+		"LINK":        8,
+		"ADDRESS":     9,
+	}
+)
+
+func (x Trigger_Enum) Enum() *Trigger_Enum {
+	p := new(Trigger_Enum)
+	*p = x
+	return p
+}
+
+func (x Trigger_Enum) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Trigger_Enum) Descriptor() protoreflect.EnumDescriptor {
+	return file_anyvip_v1_vocabulary_proto_enumTypes[12].Descriptor()
+}
+
+func (Trigger_Enum) Type() protoreflect.EnumType {
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[12]
+}
+
+func (x Trigger_Enum) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Trigger_Enum.Descriptor instead.
+func (Trigger_Enum) EnumDescriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{12, 0}
+}
+
 // Where the agent is in its life.
 type Phase struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1361,6 +1462,43 @@ func (*EventKind) Descriptor() ([]byte, []int) {
 	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{11}
 }
 
+// Why a probe ran.
+type Trigger struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trigger) Reset() {
+	*x = Trigger{}
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trigger) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trigger) ProtoMessage() {}
+
+func (x *Trigger) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trigger.ProtoReflect.Descriptor instead.
+func (*Trigger) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{12}
+}
+
 var File_anyvip_v1_vocabulary_proto protoreflect.FileDescriptor
 
 const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
@@ -1372,8 +1510,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\bSTARTING\x10\x01\x12\v\n" +
 	"\aRUNNING\x10\x02\x12\f\n" +
 	"\bSTOPPING\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x04\"|\n" +
-	"\vDisposition\"m\n" +
+	"\aSTOPPED\x10\x04\"\x89\x01\n" +
+	"\vDisposition\"z\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\r\n" +
@@ -1382,15 +1520,16 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"RECOVERING\x10\x03\x12\f\n" +
 	"\bDEGRADED\x10\x04\x12\r\n" +
 	"\tANNOUNCED\x10\x05\x12\v\n" +
-	"\aLEAVING\x10\x06\"B\n" +
+	"\aLEAVING\x10\x06\x12\v\n" +
+	"\aDRAINED\x10\a\"B\n" +
 	"\x05Level\"9\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04FAIL\x10\x01\x12\f\n" +
 	"\bDEGRADED\x10\x02\x12\b\n" +
-	"\x04PASS\x10\x03\"\x95\x03\n" +
+	"\x04PASS\x10\x03\"\xcf\x03\n" +
 	"\n" +
-	"ReasonCode\"\x86\x03\n" +
+	"ReasonCode\"\xc0\x03\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04NONE\x10\x01\x12\v\n" +
@@ -1414,7 +1553,11 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\fSESSION_DOWN\x10\x12\x12\x12\n" +
 	"\x0eFAMILY_MISSING\x10\x13\x12\x10\n" +
 	"\fNO_NEXT_HOP6\x10\x14\x12\f\n" +
-	"\bNOT_SENT\x10\x15\"I\n" +
+	"\bNOT_SENT\x10\x15\x12\f\n" +
+	"\bOVERLOAD\x10\x16\x12\x0f\n" +
+	"\vSTART_DELAY\x10\x17\x12\f\n" +
+	"\bDRAINING\x10\x18\x12\v\n" +
+	"\aDRAINED\x10\x19\"I\n" +
 	"\x05Scope\"@\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\t\n" +
@@ -1499,7 +1642,19 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\aSERVICE\x10\x03\x12\v\n" +
 	"\aSESSION\x10\x04\x12\v\n" +
 	"\aADDRESS\x10\x05\x12\t\n" +
-	"\x05ROUTE\x10\x06B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
+	"\x05ROUTE\x10\x06\"\x8f\x01\n" +
+	"\aTrigger\"\x83\x01\n" +
+	"\x04Enum\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\f\n" +
+	"\bINTERVAL\x10\x01\x12\t\n" +
+	"\x05START\x10\x02\x12\v\n" +
+	"\aREQUEST\x10\x03\x12\f\n" +
+	"\bLISTENER\x10\x04\x12\v\n" +
+	"\aPROCESS\x10\x05\x12\b\n" +
+	"\x04FILE\x10\x06\x12\b\n" +
+	"\x04UNIT\x10\a\x12\b\n" +
+	"\x04LINK\x10\b\x12\v\n" +
+	"\aADDRESS\x10\tB5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
 
 var (
 	file_anyvip_v1_vocabulary_proto_rawDescOnce sync.Once
@@ -1513,8 +1668,8 @@ func file_anyvip_v1_vocabulary_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_vocabulary_proto_rawDescData
 }
 
-var file_anyvip_v1_vocabulary_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_anyvip_v1_vocabulary_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_anyvip_v1_vocabulary_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
+var file_anyvip_v1_vocabulary_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_anyvip_v1_vocabulary_proto_goTypes = []any{
 	(Phase_Enum)(0),        // 0: anyvip.v1.Phase.Enum
 	(Disposition_Enum)(0),  // 1: anyvip.v1.Disposition.Enum
@@ -1528,18 +1683,20 @@ var file_anyvip_v1_vocabulary_proto_goTypes = []any{
 	(Family_Enum)(0),       // 9: anyvip.v1.Family.Enum
 	(AddressState_Enum)(0), // 10: anyvip.v1.AddressState.Enum
 	(EventKind_Enum)(0),    // 11: anyvip.v1.EventKind.Enum
-	(*Phase)(nil),          // 12: anyvip.v1.Phase
-	(*Disposition)(nil),    // 13: anyvip.v1.Disposition
-	(*Level)(nil),          // 14: anyvip.v1.Level
-	(*ReasonCode)(nil),     // 15: anyvip.v1.ReasonCode
-	(*Scope)(nil),          // 16: anyvip.v1.Scope
-	(*Outcome)(nil),        // 17: anyvip.v1.Outcome
-	(*Class)(nil),          // 18: anyvip.v1.Class
-	(*SessionState)(nil),   // 19: anyvip.v1.SessionState
-	(*SessionCause)(nil),   // 20: anyvip.v1.SessionCause
-	(*Family)(nil),         // 21: anyvip.v1.Family
-	(*AddressState)(nil),   // 22: anyvip.v1.AddressState
-	(*EventKind)(nil),      // 23: anyvip.v1.EventKind
+	(Trigger_Enum)(0),      // 12: anyvip.v1.Trigger.Enum
+	(*Phase)(nil),          // 13: anyvip.v1.Phase
+	(*Disposition)(nil),    // 14: anyvip.v1.Disposition
+	(*Level)(nil),          // 15: anyvip.v1.Level
+	(*ReasonCode)(nil),     // 16: anyvip.v1.ReasonCode
+	(*Scope)(nil),          // 17: anyvip.v1.Scope
+	(*Outcome)(nil),        // 18: anyvip.v1.Outcome
+	(*Class)(nil),          // 19: anyvip.v1.Class
+	(*SessionState)(nil),   // 20: anyvip.v1.SessionState
+	(*SessionCause)(nil),   // 21: anyvip.v1.SessionCause
+	(*Family)(nil),         // 22: anyvip.v1.Family
+	(*AddressState)(nil),   // 23: anyvip.v1.AddressState
+	(*EventKind)(nil),      // 24: anyvip.v1.EventKind
+	(*Trigger)(nil),        // 25: anyvip.v1.Trigger
 }
 var file_anyvip_v1_vocabulary_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -1559,8 +1716,8 @@ func file_anyvip_v1_vocabulary_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_vocabulary_proto_rawDesc), len(file_anyvip_v1_vocabulary_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   12,
+			NumEnums:      13,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
