@@ -1,0 +1,9 @@
+// Package flow watches the TCP connections of this host to a set of its
+// addresses: how many there are, and when they last received data. A drain waits
+// for that.
+//
+// The kernel has no event for data that comes in, so it looks twice a second, and
+// only while there is an address to watch. It owns the question to the kernel
+// (sock_diag) and nothing else: it must not know what a drain is. It needs no
+// privilege.
+package flow
