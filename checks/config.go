@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -28,8 +31,34 @@ type Config struct {
 	OnTimeout    vip.OnTimeout `yaml:"on_timeout" default:"fail" doc:"what no answer in time means: fail; degrade; absorb: the verdict stays, since a busy server's share would only bury the others"`
 	OnGone       vip.OnGone    `yaml:"on_gone" default:"down" doc:"after the kernel has told that the listener ended, a probe that is refused means: down, at once; probe: one failure like any other, as always for scope dependency"`
 	GoneGrace    time.Duration `yaml:"gone_grace" doc:"that probe waits so long, for a listener that comes back; 0s to 1m"`
+	Watch        *Watch        `yaml:"watch" doc:"what else, when it changes, makes a probe come at once, at most ten times a second. The end of a listener at the probed address is watched anyway"`
 	ErrorHold    time.Duration `yaml:"error_hold" default:"60s" doc:"how long a check that cannot ask keeps its last verdict, 0s to 24h"`
 	OnError      vip.OnError   `yaml:"on_error" default:"degrade" doc:"what it means after error_hold: hold, degrade or fail"`
+}
+
+// Watch names what tells that a service may have changed, before its interval is over.
+type Watch struct {
+	PIDFile string   `yaml:"pid_file" doc:"file with the service's process id, absolute path: the end of that process"`
+	Files   []string `yaml:"files" doc:"absolute paths: a file that is made, changed, replaced or removed"`
+	Unit    string   `yaml:"unit" doc:"systemd unit, like nginx.service: a change of its state"`
+}
+
+func (w *Watch) validate() (ps []vip.Problem) {
+	if w == nil {
+		return nil
+	}
+	if w.PIDFile != "" && !filepath.IsAbs(w.PIDFile) {
+		ps = append(ps, vip.Problem{Path: "pid_file", Value: w.PIDFile, Message: "is not an absolute path"})
+	}
+	for i, f := range w.Files {
+		if !filepath.IsAbs(f) {
+			ps = append(ps, vip.Problem{Path: fmt.Sprintf("files[%d]", i), Value: f, Message: "is not an absolute path"})
+		}
+	}
+	if w.Unit != "" && !strings.Contains(w.Unit, ".") {
+		ps = append(ps, vip.Problem{Path: "unit", Value: w.Unit, Message: "has no type", Allowed: "such as " + w.Unit + ".service"})
+	}
+	return ps
 }
 
 // defaultFast is FastInterval where it is not set. It is no default tag because
@@ -49,8 +78,8 @@ func (c Config) Every(fast bool) time.Duration {
 
 // Equal compares everything that was configured.
 func (c Config) Equal(d Config) bool {
-	same := c.Kind == d.Kind || reflect.DeepEqual(c.Kind, d.Kind)
-	c.Kind, d.Kind = nil, nil
+	same := (c.Kind == d.Kind || reflect.DeepEqual(c.Kind, d.Kind)) && (c.Watch == d.Watch || reflect.DeepEqual(c.Watch, d.Watch))
+	c.Kind, d.Kind, c.Watch, d.Watch = nil, nil, nil, nil
 	return same && c == d
 }
 
@@ -70,6 +99,27 @@ func (c Config) Target() string {
 	}
 	_, target := c.Kind.Describe()
 	return oneLine(target)
+}
+
+// Connects is the address and port that a probe connects to over TCP, where that is
+// written as an address, or as localhost; the zero AddrPort where it is not.
+func (c Config) Connects() netip.AddrPort {
+	k, ok := c.Kind.(connector)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	host, port, err := net.SplitHostPort(k.connectsTo())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	a, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // Validate finds what is wrong with the check by itself; whether its name is
@@ -92,6 +142,7 @@ func (c Config) Validate() (ps []vip.Problem) {
 	ps = append(ps, within("timeout", c.Timeout, time.Millisecond, time.Minute, "1ms to 1m")...)
 	ps = append(ps, within("rise", c.Rise, 1, 100, "1 to 100")...)
 	ps = append(ps, within("fall", c.Fall, 1, 100, "1 to 100")...)
+	ps = append(ps, vip.Under("watch", c.Watch.validate())...)
 	ps = append(ps, within("gone_grace", c.GoneGrace, 0, time.Minute, "0s to 1m")...)
 	ps = append(ps, within("degraded_above", c.SlowAfter, 0, c.Timeout, fmt.Sprintf("0s to timeout, which is %s", c.Timeout))...)
 	return append(ps, within("error_hold", c.ErrorHold, 0, 24*time.Hour, "0s to 24h")...)

@@ -45,6 +45,14 @@ type Header struct {
 // Describe returns http and the URL.
 func (h *HTTP) Describe() (name, target string) { return "http", h.URL }
 
+func (h *HTTP) connectsTo() string {
+	req, err := http.NewRequest(h.Method, h.URL, nil)
+	if err != nil {
+		return ""
+	}
+	return hostPort(req)
+}
+
 // Checker prepares the request.
 func (h *HTTP) Checker() (Checker, error) {
 	req, err := http.NewRequest(h.Method, h.URL, nil)

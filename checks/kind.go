@@ -21,6 +21,9 @@ type Kind interface {
 	Checker() (Checker, error)
 }
 
+// connector is a Kind that connects to HOST:PORT.
+type connector interface{ connectsTo() string }
+
 // Checker asks once per call of Probe, which is never called by two goroutines
 // at a time. Probe fills Outcome, Class and Detail; the Runner adds the rest.
 // It returns when ctx is done or a short grace (100 ms) later: an open

@@ -22,6 +22,8 @@ type TCP struct {
 // Describe returns tcp and the address.
 func (t *TCP) Describe() (name, target string) { return "tcp", t.Address }
 
+func (t *TCP) connectsTo() string { return t.Address }
+
 // Validate finds what is wrong.
 func (t *TCP) Validate() []vip.Problem {
 	return append(validateAddress("address", t.Address), validateWanted("expect", t.Expect)...)

@@ -18,8 +18,8 @@ func TestAWokenProbeComesAtOnceAndLeavesTheGridAlone(t *testing.T) {
 		pass(400 * time.Millisecond)
 		start := s.first()
 		time.Sleep(time.Until(start.Add(500 * time.Millisecond)))
-		r.Wake("web", vip.TriggerListener, 0)
-		r.Wake("nobody", vip.TriggerListener, 0)
+		r.Wake("web", vip.TriggerListener, false)
+		r.Wake("nobody", vip.TriggerListener, false)
 		pass(2 * time.Second)
 		if diff := cmp.Diff(ms(0, 500, 1000, 2000), s.since(start)); diff != "" {
 			t.Errorf("starts (-want +got):\n%s", diff)
@@ -42,7 +42,7 @@ func TestAtMostTenWokenProbesASecond(t *testing.T) {
 		pass(400 * time.Millisecond)
 		before := len(r.of("web"))
 		for range 1000 {
-			r.Wake("web", vip.TriggerFile, 0)
+			r.Wake("web", vip.TriggerFile, false)
 			pass(time.Millisecond)
 		}
 		if n := len(r.of("web")) - before; n < 10 || n > 12 { // and one of the interval
@@ -58,8 +58,8 @@ func TestAWakeUpWaitsForTheProbeUnderWay(t *testing.T) {
 		c.Interval = time.Minute
 		r.Apply([]Probe{{Config: c}})
 		pass(200 * time.Millisecond)      // a phase, and half of the probe
-		r.Wake("web", vip.TriggerFile, 0) // what it changed may have come too late for the probe
-		r.Wake("web", vip.TriggerListener, 0)
+		r.Wake("web", vip.TriggerFile, false) // what it changed may have come too late for the probe
+		r.Wake("web", vip.TriggerListener, false)
 		pass(time.Second)
 		if diff := cmp.Diff(ms(0, 400), s.since(s.first())); diff != "" {
 			t.Errorf("starts (-want +got):\n%s", diff)
@@ -75,14 +75,14 @@ func TestALateWakeUpKeepsItsTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		s := &script{}
 		c := config("web", s)
-		c.Interval = time.Minute
+		c.Interval, c.GoneGrace = time.Minute, 700*time.Millisecond
 		r.Apply([]Probe{{Config: c}})
 		pass(400 * time.Millisecond)
 		first := s.first()
 		asked := time.Now().Sub(first)
-		r.Wake("web", vip.TriggerListener, 700*time.Millisecond)
+		r.Wake("web", vip.TriggerListener, true)
 		pass(100 * time.Millisecond)
-		r.Wake("web", vip.TriggerLink, 0)
+		r.Wake("web", vip.TriggerLink, false)
 		pass(2 * time.Second)
 		want := []time.Duration{0, asked + 100*time.Millisecond, asked + 700*time.Millisecond}
 		if diff := cmp.Diff(want, s.since(first)); diff != "" {
@@ -103,7 +103,7 @@ func TestTheFastPaceCountsFromAWokenProbe(t *testing.T) {
 		pass(400 * time.Millisecond)
 		first := s.first()
 		time.Sleep(time.Until(first.Add(500 * time.Millisecond)))
-		r.Wake("web", vip.TriggerFile, 0)
+		r.Wake("web", vip.TriggerFile, false)
 		synctest.Wait()
 		r.Apply([]Probe{{Config: c, Fast: true}})
 		pass(450 * time.Millisecond)
@@ -116,9 +116,11 @@ func TestTheFastPaceCountsFromAWokenProbe(t *testing.T) {
 func TestAWokenProbeOfARemovedCheckDoesNotCome(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		s := &script{probe: func(context.Context) vip.Result { return vip.Result{Outcome: vip.Pass} }}
-		r.Apply([]Probe{{Config: config("web", s)}})
+		c := config("web", s)
+		c.GoneGrace = 100 * time.Millisecond
+		r.Apply([]Probe{{Config: c}})
 		pass(400 * time.Millisecond)
-		r.Wake("web", vip.TriggerFile, 100*time.Millisecond)
+		r.Wake("web", vip.TriggerFile, true)
 		r.Apply(nil)
 		pass(time.Second)
 		if n := len(r.of("web")); n != 1 {

@@ -110,6 +110,9 @@ func (v view) checks(checks []*anyvipv1.Check) *table {
 		}
 		row := []cell{{c.GetName(), plain}, outcome, {since, plain}, {v.lastLatency(c), plain}}
 		if v.wide {
+			if c.GetWarning() != "" {
+				detail = strings.TrimPrefix(detail+"; not watched: "+c.GetWarning(), "; ")
+			}
 			row = append(row, cell{c.GetKind(), plain}, cell{word(c.GetScope()), plain},
 				cell{strconv.FormatUint(c.GetProbes(), 10), plain}, cell{c.GetTarget(), plain})
 		}
@@ -253,7 +256,8 @@ func dispositionTint(d anyvipv1.Disposition_Enum) tint {
 		return good
 	case anyvipv1.Disposition_WITHDRAWN:
 		return bad
-	case anyvipv1.Disposition_PENDING, anyvipv1.Disposition_RECOVERING, anyvipv1.Disposition_DEGRADED, anyvipv1.Disposition_LEAVING:
+	case anyvipv1.Disposition_PENDING, anyvipv1.Disposition_RECOVERING, anyvipv1.Disposition_DEGRADED, anyvipv1.Disposition_LEAVING,
+		anyvipv1.Disposition_DRAINED:
 		return warn
 	case anyvipv1.Disposition_UNSPECIFIED:
 	}

@@ -42,6 +42,14 @@ func (k clock) reason(r *anyvipv1.Reason) string {
 		return k.state("advisory check "+r.GetSubject()+" does not pass", r)
 	case anyvipv1.ReasonCode_RECOVERY_DELAY:
 		return "healthy again" + k.in("; announced", r.GetUntil())
+	case anyvipv1.ReasonCode_START_DELAY:
+		return "healthy, but the host has booted only just now" + k.in("; announced", r.GetUntil())
+	case anyvipv1.ReasonCode_OVERLOAD:
+		return k.state("check "+r.GetSubject()+" has no answer in time, which is absorbed", r)
+	case anyvipv1.ReasonCode_DRAINING:
+		return "draining: " + r.GetDetail() + k.in("; withdrawn", r.GetUntil()) + " at the latest"
+	case anyvipv1.ReasonCode_DRAINED:
+		return k.state("drained", r) + k.in("; ends", r.GetUntil())
 	case anyvipv1.ReasonCode_ADDRESS_UNKNOWN:
 		return about + "this host was not looked at yet"
 	case anyvipv1.ReasonCode_ADDRESS_ABSENT:

@@ -17,6 +17,40 @@ func (l *loop) apply() {
 	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses, Defaults: l.desired.Defaults, AdoptDefaults: l.desired.AdoptDefaults})
 	l.out.neighbors(l.desiredNeighbors())
 	l.out.checks(l.desiredProbes())
+	l.out.hints(l.desiredHints())
+	l.out.flows(l.desired.Watch)
+	if len(l.desired.Watch) == 0 {
+		l.input.Flows = nil // what was seen then says nothing about the next time
+	}
+}
+
+// desiredHints are the kernel events that are worth a probe.
+func (l *loop) desiredHints() []hint.Watch {
+	out := make([]hint.Watch, 0, len(l.config.Checks))
+	for _, c := range l.config.Checks {
+		w := hint.Watch{Check: c.Name}
+		if to := c.Connects(); to.IsValid() {
+			w.Network = !to.Addr().IsLoopback()
+			if l.isHere(to.Addr()) {
+				w.Listener = to
+			}
+		}
+		if c.Watch != nil {
+			w.PIDFile, w.Files, w.Unit = c.Watch.PIDFile, c.Watch.Files, c.Watch.Unit
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// isHere says whether an address is one of this host.
+func (l *loop) isHere(a netip.Addr) bool {
+	if _, ours := l.input.Addresses[a]; ours || a.IsLoopback() {
+		return true
+	}
+	return slices.ContainsFunc(l.input.Links, func(k vip.Link) bool {
+		return slices.ContainsFunc(k.Prefixes, func(p netip.Prefix) bool { return p.Addr() == a })
+	})
 }
 
 func (l *loop) desiredNeighbors() neighbor.Desired {

@@ -33,6 +33,11 @@ type receivers struct {
 	neighbors func(neighbor.Desired)
 	kernel    func(kernel.Desired)
 	checks    func([]checks.Probe)
+	hints     func([]hint.Watch)
+	flows     func([]netip.Addr)
+	wake      func(check string, t vip.Trigger, gone bool)
+	drain     func(d intent.Drain, done func(error))
+	undrain   func(service string, done func(error))
 }
 
 // loop owns all state. Only run's goroutine touches anything but beat.
@@ -48,9 +53,11 @@ type loop struct {
 	checks   map[string]*check
 	input    policy.Input
 	desired  policy.Desired
+	blind    map[string]string // by check: what of it cannot be watched, and what to do
 	snapshot status.Snapshot // the one being made; its parts are replaced, never changed
 	ring     *event.Ring
 	fresh    bool // records changed since the last publish
+	urgent   bool // somebody waits for one of them
 	at       time.Time
 }
 
@@ -60,6 +67,7 @@ type check struct {
 	health       health.Check
 	pendingUntil time.Time
 	probes       uint64
+	woken        status.Woken
 }
 
 func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
@@ -129,6 +137,18 @@ func (l *loop) turn() {
 		l.input.Neighbors = got.found.Neighbors
 		decide = true
 	}
+	if got.flows != nil {
+		l.input.Flows = got.flows
+		decide = true
+	}
+	if got.intents != nil {
+		l.takeIntents(*got.intents)
+		decide = true
+	}
+	l.takeHints(got.hints, got.blind)
+	for _, w := range got.wishes {
+		l.grant(w)
+	}
 	if got.stop != "" && l.input.Phase < policy.Stopping {
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, From: l.input.Phase.String(), To: policy.Stopping.String(), Reason: got.stop})
 		l.input.Phase = policy.Stopping
@@ -143,7 +163,7 @@ func (l *loop) turn() {
 	switch {
 	case decide:
 		l.decide()
-	case l.fresh && l.at.Sub(l.snapshot.At) >= publishEvery:
+	case l.urgent || l.fresh && l.at.Sub(l.snapshot.At) >= publishEvery:
 		l.publish()
 	}
 }
@@ -178,7 +198,7 @@ func (l *loop) publishInput(used policy.Input) {
 	s.Input, s.Desired = used, l.desired
 	s.Checks, s.Peers = l.checkRecords(), l.peerRecords()
 	s.Events = l.ring.Records()
-	l.fresh = false
+	l.fresh, l.urgent = false, false
 	published := *s
 	l.snapshots.Publish(&published)
 }
@@ -187,7 +207,8 @@ func (l *loop) checkRecords() []status.Check {
 	out := make([]status.Check, 0, len(l.config.Checks))
 	for _, c := range l.config.Checks {
 		k := l.checks[c.Name]
-		out = append(out, status.Check{Name: c.Name, Kind: c.KindName(), Target: c.Target(), Last: k.health.Last, Probes: k.probes})
+		out = append(out, status.Check{Name: c.Name, Kind: c.KindName(), Target: c.Target(), Last: k.health.Last, Probes: k.probes,
+			Woken: k.woken, Warning: l.blind[c.Name]})
 	}
 	return out
 }
@@ -211,6 +232,8 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 		}
 		l.fresh = true
 		c.probes++
+		c.woken[r.Trigger]++
+		l.urgent = l.urgent || r.Trigger == vip.TriggerRequest
 		before, pending := c.health.Verdict, c.health.Pending()
 		verdict := c.health.Observe(r)
 		if verdict {

@@ -16,6 +16,11 @@ type mail struct {
 	bgp     *bgp.Report    // the latest
 	kernel  *kernel.Report // the latest
 	found   *neighbor.Report
+	flows   map[netip.Addr]vip.Flows // the latest; nil: nothing new
+	hints   []hint.Hint              // in the order they came, at most maxHints
+	blind   *hint.Report             // the latest
+	intents *intent.Report           // the latest
+	wishes  []wish                   // in the order they came
 	reload  *reload // the latest
 	stop    string  // why the agent should end; empty: it should not
 }
@@ -25,6 +30,10 @@ type reload struct {
 	config *config.Config
 	err    error
 }
+
+// maxHints is how many kernel events a turn of the loop records: a file that changes
+// all the time must not push everything else out of the ring.
+const maxHints = 16
 
 // mailbox is where senders leave events. Putting never blocks: reports are
 // whole values, of which the latest wins, and results are at most a few per
@@ -61,7 +70,20 @@ func (m *mailbox) result(r vip.Result)         { m.put(func(q *mail) { q.results
 func (m *mailbox) bgp(r bgp.Report)            { m.put(func(q *mail) { q.bgp = &r }) }
 func (m *mailbox) kernel(r kernel.Report)      { m.put(func(q *mail) { q.kernel = &r }) }
 func (m *mailbox) neighbors(r neighbor.Report) { m.put(func(q *mail) { q.found = &r }) }
+func (m *mailbox) flows(f map[netip.Addr]vip.Flows) { m.put(func(q *mail) { q.flows = f }) }
+func (m *mailbox) blind(r hint.Report)              { m.put(func(q *mail) { q.blind = &r }) }
+func (m *mailbox) intents(r intent.Report)          { m.put(func(q *mail) { q.intents = &r }) }
+func (m *mailbox) wish(w wish)                      { m.put(func(q *mail) { q.wishes = append(q.wishes, w) }) }
 func (m *mailbox) reload(r reload)             { m.put(func(q *mail) { q.reload = &r }) }
+
+// hint takes a kernel event; what woke a probe has been told to its check already.
+func (m *mailbox) hint(h hint.Hint) {
+	m.put(func(q *mail) {
+		if len(q.hints) < maxHints {
+			q.hints = append(q.hints, h)
+		}
+	})
+}
 
 // stop asks for a polite end; the first reason stays.
 func (m *mailbox) stop(reason string) {

@@ -37,7 +37,8 @@ func statusOf(s *status.Snapshot) *anyvipv1.Status {
 		DefaultRoutes: each(s.Input.Defaults, func(r vip.DefaultRoute) *anyvipv1.DefaultRoute {
 			return &anyvipv1.DefaultRoute{Family: enum[anyvipv1.Family_Enum](r.Family), NextHops: each(r.NextHops, addressText), Detail: text(r.Detail)}
 		}),
-		Counters: &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
+		IntentsWarning: text(s.Intents),
+		Counters:       &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
 	}
 	if !s.Reload.At.IsZero() {
 		out.Reload = &anyvipv1.Reload{At: timeOf(s.Reload.At), Error: text(s.Reload.Error)}

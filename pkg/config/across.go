@@ -117,7 +117,7 @@ func (d *decoder) mustExist(path, name, what string, names []string, sure bool) 
 		return
 	}
 	message := "is no " + what + " of this file"
-	if meant := nearest(name, names); meant != "" {
+	if meant := Nearest(name, names); meant != "" {
 		message += "; did you mean " + meant + "?"
 	}
 	d.blame(path, name, message, "")

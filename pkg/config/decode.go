@@ -104,7 +104,7 @@ func knownKeys(t reflect.Type) map[string]field {
 func (d *decoder) unknown(p pair, path string, known map[string]field) {
 	at := join(path, p.key)
 	d.at[at] = p.at
-	meant := nearest(p.key, slices.Sorted(maps.Keys(known)))
+	meant := Nearest(p.key, slices.Sorted(maps.Keys(known)))
 	if meant == "" {
 		d.report(p.at, at, "", "unknown key", sortedKeys(known))
 		return

@@ -77,8 +77,8 @@ func shown(s string) string {
 	return s
 }
 
-// nearest is the candidate that s was probably meant to be, or "".
-func nearest(s string, candidates []string) string {
+// Nearest is the candidate that s was probably meant to be, or "". It is pure.
+func Nearest(s string, candidates []string) string {
 	best, least := "", 1+len(s)/3
 	for _, c := range candidates {
 		if d := distance(fold(s), fold(c)); d <= least && (best == "" || d < least) {

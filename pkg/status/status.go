@@ -29,6 +29,7 @@ type Snapshot struct {
 	Peers    []Peer         // in the order of the file
 	Events   []event.Record // the latest, oldest first
 	Reload   Reload
+	Intents  string // why drains will not survive a restart, and what to do; empty: they will
 	Counters Counters
 }
 

@@ -464,8 +464,11 @@ type Status struct {
 	// This host's default routes that come from the peers, and those that should
 	// be there; empty unless they are asked for.
 	DefaultRoutes []*DefaultRoute `protobuf:"bytes,14,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Why drains will not survive a restart of the agent, or have not survived one, and
+	// what to do; empty: all is well.
+	IntentsWarning string `protobuf:"bytes,15,opt,name=intents_warning,json=intentsWarning,proto3" json:"intents_warning,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -594,6 +597,13 @@ func (x *Status) GetDefaultRoutes() []*DefaultRoute {
 		return x.DefaultRoutes
 	}
 	return nil
+}
+
+func (x *Status) GetIntentsWarning() string {
+	if x != nil {
+		return x.IntentsWarning
+	}
+	return ""
 }
 
 // Service is what was decided about one service, and why.
@@ -1676,7 +1686,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0fUndrainResponse\x12\x18\n" +
 	"\awarning\x18\x01 \x01(\tR\awarning\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\xdf\x04\n" +
+	"\x12WatchStatusRequest\"\x88\x05\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1692,7 +1702,8 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x06events\x18\v \x03(\v2\x10.anyvip.v1.EventR\x06events\x12)\n" +
 	"\x06reload\x18\f \x01(\v2\x11.anyvip.v1.ReloadR\x06reload\x12/\n" +
 	"\bcounters\x18\r \x01(\v2\x13.anyvip.v1.CountersR\bcounters\x12>\n" +
-	"\x0edefault_routes\x18\x0e \x03(\v2\x17.anyvip.v1.DefaultRouteR\rdefaultRoutes\"\xa1\x02\n" +
+	"\x0edefault_routes\x18\x0e \x03(\v2\x17.anyvip.v1.DefaultRouteR\rdefaultRoutes\x12'\n" +
+	"\x0fintents_warning\x18\x0f \x01(\tR\x0eintentsWarning\"\xa1\x02\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x1b.anyvip.v1.Disposition.EnumR\vdisposition\x12+\n" +

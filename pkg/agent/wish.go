@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/anyvip/anyvip/pkg/api"
+	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/event"
+	"github.com/anyvip/anyvip/pkg/intent"
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// wish is a client's Command on its way through the loop. answer is called once,
+// from any goroutine, and does not block.
+type wish struct {
+	command api.Command
+	answer  func(api.Reply, error)
+}
+
+// commander hands what clients want to the loop.
+type commander struct{ mail *mailbox }
+
+// Do implements api.Commander.
+func (c commander) Do(ctx context.Context, command api.Command) (api.Reply, error) {
+	type answer struct {
+		reply api.Reply
+		err   error
+	}
+	answered := make(chan answer, 1)
+	c.mail.wish(wish{command, func(r api.Reply, err error) { answered <- answer{r, err} }})
+	select {
+	case a := <-answered:
+		return a.reply, a.err
+	case <-ctx.Done():
+		return api.Reply{}, ctx.Err()
+	}
+}
+
+// grant does what a client wants, or says why not.
+func (l *loop) grant(w wish) {
+	if l.input.Phase >= policy.Stopping {
+		w.answer(api.Reply{}, errors.New("the agent is stopping"))
+		return
+	}
+	reply := api.Reply{At: l.at}
+	switch c := w.command.(type) {
+	case api.Probe:
+		if l.checks[c.Check] == nil {
+			w.answer(reply, api.Unknown("check", c.Check, config.Nearest(c.Check, sorted(l.checks))))
+			return
+		}
+		l.out.wake(c.Check, vip.TriggerRequest, false)
+		w.answer(reply, nil)
+	case api.Drain:
+		l.grantDrain(c, reply, w.answer)
+	case api.Undrain:
+		l.grantUndrain(c, reply, w.answer)
+	}
+}
+
+func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, error)) {
+	if c.Service != "" && !l.knows(c.Service) {
+		answer(reply, l.unknownService(c.Service))
+		return
+	}
+	_, reply.Replaced = l.input.Drains[c.Service]
+	l.recordWish(c.Service, "drain asked for", c.Actor, c.Reason)
+	l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor, At: l.at, Left: c.For}, func(err error) {
+		if err != nil {
+			reply.Warning = "it will not survive a restart of the agent: " + err.Error()
+		}
+		answer(reply, nil)
+	})
+}
+
+func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Reply, error)) {
+	_, node := l.input.Drains[""]
+	if _, there := l.input.Drains[c.Service]; !there {
+		what := "service " + c.Service
+		switch {
+		case c.Service == "":
+			what = "this node"
+		case !l.knows(c.Service):
+			answer(reply, l.unknownService(c.Service))
+			return
+		}
+		text := what + " is not drained"
+		if node {
+			text += " by itself; the node is: anyvip undrain --node"
+		}
+		answer(reply, fmt.Errorf("%w: %s", api.ErrUnknown, text))
+		return
+	}
+	if node && c.Service != "" {
+		reply.Warning = "the node is drained too, so it stays off: anyvip undrain --node"
+	}
+	l.recordWish(c.Service, "undrain asked for", c.Actor, "")
+	l.out.undrain(c.Service, func(err error) {
+		if err != nil {
+			reply.Warning = "a restart of the agent would bring the drain back: " + err.Error()
+		}
+		answer(reply, nil)
+	})
+}
+
+func (l *loop) unknownService(name string) error {
+	var names []string
+	for _, s := range l.config.Services {
+		names = append(names, s.Name)
+	}
+	return api.Unknown("service", name, config.Nearest(name, names))
+}
+
+func (l *loop) knows(service string) bool {
+	for _, s := range l.config.Services {
+		if s.Name == service {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loop) recordWish(service, what, actor, reason string) {
+	r := event.Record{Kind: event.KindService, Name: service, To: what, Reason: "by " + actor}
+	if service == "" {
+		r.Kind, r.Name = event.KindAgent, l.config.Node
+	}
+	if reason != "" {
+		r.Reason += ": " + reason
+	}
+	l.record(r)
+}
