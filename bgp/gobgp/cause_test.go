@@ -106,7 +106,7 @@ func TestAServerServesUntilSomethingSharedChanges(t *testing.T) {
 
 func TestAPolicyNamesNoEmptySet(t *testing.T) {
 	// A neighbor set without members would match every neighbor.
-	p := policy{asn: 1, prepends: []uint8{3}, allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
+	p := policy{asn: 1, markers: []marker{3}, allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	for _, peers := range [][]peerPolicy{nil, {{address: netip.MustParseAddr("10.0.0.1")}},
 		{{address: netip.MustParseAddr("2001:db8::1")}}, {{address: netip.MustParseAddr("10.0.0.1"), ipv4: true, nextHop6: netip.MustParseAddr("2001:db8::2")}}} {
 		p.peers = peers

@@ -3,6 +3,7 @@ package gobgp
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"time"
 
@@ -14,13 +15,22 @@ import (
 )
 
 // markerAS is the AS number (reserved, RFC 7607) of the route target that
-// carries an announcement's Prepend to the export policy, which takes it off. A
+// carries an announcement's marker to the export policy, which takes it off. A
 // prepended path in the table itself would go to iBGP peers too, as a loop.
 const markerAS = 0
 
+// marker is what the export policy must know of an announcement: its Prepend, and
+// the Weight beside it.
+type marker uint32
+
+func markerOf(a vip.Announcement) marker { return marker(a.Weight)<<8 | marker(a.Prepend) }
+
+func (m marker) prepend() uint8 { return uint8(m) }
+func (m marker) weight() uint16 { return uint16(m >> 8) }
+
 // setPaths withdraws, then announces, each in one call.
 func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error {
-	if err := s.needPrepends(add); err != nil {
+	if err := s.needMarkers(add); err != nil {
 		return err
 	}
 	if len(remove) > 0 {
@@ -38,7 +48,7 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 	}
 	if len(add) > 0 {
 		defer func() { s.announcedAt = time.Now() }()
-		paths, err := newPaths(add)
+		paths, err := newPaths(add, s.shared.asn)
 		if err != nil {
 			return err
 		}
@@ -55,7 +65,7 @@ func (s *Speaker) setPaths(add []vip.Announcement, remove []netip.Prefix) error 
 // newPaths are paths for GoBGP's table. A run of announcements that differ in
 // nothing but the prefix shares its attributes, as the routes of an UPDATE that
 // GoBGP receives do: what it changes on the way out, it copies.
-func newPaths(list []vip.Announcement) ([]*apiutil.Path, error) {
+func newPaths(list []vip.Announcement, asn uint32) ([]*apiutil.Path, error) {
 	paths := make([]*apiutil.Path, len(list))
 	var attrs []packet.PathAttributeInterface
 	for i, a := range list {
@@ -64,7 +74,7 @@ func newPaths(list []vip.Announcement) ([]*apiutil.Path, error) {
 			return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
 		}
 		if i == 0 || !sameAttributes(list[i-1], a) {
-			if attrs, err = attributes(a, nlri); err != nil {
+			if attrs, err = attributes(a, nlri, asn); err != nil {
 				return nil, fmt.Errorf("announce %s: %w", a.Prefix, err)
 			}
 		}
@@ -79,7 +89,7 @@ func withdrawals(prefixes []netip.Prefix) ([]*apiutil.Path, error) {
 	for i, p := range prefixes {
 		list[i].Prefix = p
 	}
-	paths, err := newPaths(list)
+	paths, err := newPaths(list, 0)
 	for _, p := range paths {
 		p.Withdrawal = true
 	}
@@ -99,7 +109,7 @@ func sameAttributes(a, b vip.Announcement) bool {
 // attributes are the path attributes of an announcement. The unspecified next
 // hop becomes each session's own address; with IPv6 it stands beside a prefix,
 // for which GoBGP puts in each path's own.
-func attributes(a vip.Announcement, nlri packet.NLRI) ([]packet.PathAttributeInterface, error) {
+func attributes(a vip.Announcement, nlri packet.NLRI, asn uint32) ([]packet.PathAttributeInterface, error) {
 	attrs := []packet.PathAttributeInterface{
 		packet.NewPathAttributeOrigin(packet.BGP_ORIGIN_ATTR_TYPE_IGP),
 		packet.NewPathAttributeMultiExitDisc(a.MED),
@@ -130,11 +140,30 @@ func attributes(a vip.Announcement, nlri packet.NLRI) ([]packet.PathAttributeInt
 		}
 		attrs = append(attrs, packet.NewPathAttributeLargeCommunities(values))
 	}
+	var extended []packet.ExtendedCommunityInterface
 	if a.Prepend > 0 {
-		marker := packet.NewTwoOctetAsSpecificExtended(packet.EC_SUBTYPE_ROUTE_TARGET, markerAS, uint32(a.Prepend), true)
-		attrs = append(attrs, packet.NewPathAttributeExtendedCommunities([]packet.ExtendedCommunityInterface{marker}))
+		extended = append(extended, packet.NewTwoOctetAsSpecificExtended(packet.EC_SUBTYPE_ROUTE_TARGET, markerAS, uint32(markerOf(a)), true))
+	}
+	if a.Weight > 0 {
+		extended = append(extended, packet.NewLinkBandwidthExtended(twoOctets(asn), float32(a.Weight)*weightUnit))
+	}
+	if len(extended) > 0 {
+		attrs = append(attrs, packet.NewPathAttributeExtendedCommunities(extended))
 	}
 	return attrs, nil
+}
+
+// weightUnit is what a weight of 1 means as a bandwidth, in bytes a second. A weight of 1000 fits into the 32 bits that GoBGP reads one from.
+// Receivers compare bandwidths with each other alone.
+const weightUnit = 1_000_000
+
+// twoOctets is an AS number where there is room for two octets: AS_TRANS (RFC 6793)
+// for a larger one.
+func twoOctets(asn uint32) uint16 {
+	if asn > math.MaxUint16 {
+		return packet.AS_TRANS
+	}
+	return uint16(asn)
 }
 
 func family(p netip.Prefix) packet.Family {
@@ -198,6 +227,12 @@ func (s *Speaker) announcement(prefix netip.Prefix, attrs []packet.PathAttribute
 		case *packet.PathAttributeCommunities:
 			for _, c := range v.Value {
 				a.Communities = append(a.Communities, vip.Community(c))
+			}
+		case *packet.PathAttributeExtendedCommunities:
+			for _, c := range v.Value {
+				if b, ok := c.(*packet.LinkBandwidthExtended); ok {
+					a.Weight = uint16(math.Round(float64(b.Bandwidth) / weightUnit))
+				}
 			}
 		case *packet.PathAttributeLargeCommunities:
 			for _, c := range v.Values {

@@ -21,10 +21,10 @@ const (
 
 // policy is everything that our export policy depends on.
 type policy struct {
-	asn      uint32
-	allowed  []netip.Prefix
-	prepends []uint8 // in use, sorted; grows only
-	peers    []peerPolicy
+	asn     uint32
+	allowed []netip.Prefix
+	markers []marker // in use, sorted; grows only
+	peers   []peerPolicy
 }
 
 // peerPolicy is what may go to one peer, beside what the prefixes allow.
@@ -35,12 +35,12 @@ type peerPolicy struct {
 }
 
 func (p policy) equal(q policy) bool {
-	return p.asn == q.asn && slices.Equal(p.allowed, q.allowed) && slices.Equal(p.prepends, q.prepends) && slices.Equal(p.peers, q.peers)
+	return p.asn == q.asn && slices.Equal(p.allowed, q.allowed) && slices.Equal(p.markers, q.markers) && slices.Equal(p.peers, q.peers)
 }
 
 // policyFor is the policy for the peers as they are now.
 func (s *Speaker) policyFor(allowed []netip.Prefix) policy {
-	p := policy{asn: s.shared.asn, allowed: allowed, prepends: s.policy.prepends}
+	p := policy{asn: s.shared.asn, allowed: allowed, markers: s.policy.markers}
 	for _, peer := range s.peers {
 		w := peer.want
 		if !w.Address.IsValid() {
@@ -56,13 +56,13 @@ func (s *Speaker) policyFor(allowed []netip.Prefix) policy {
 	return p
 }
 
-// needPrepends makes sure that the policy knows each count that add uses.
-func (s *Speaker) needPrepends(add []vip.Announcement) error {
+// needMarkers makes sure that the policy knows each marker that add uses.
+func (s *Speaker) needMarkers(add []vip.Announcement) error {
 	p := s.policy
 	for _, a := range add {
-		if a.Prepend > 0 && !slices.Contains(p.prepends, a.Prepend) {
-			p.prepends = append(slices.Clone(p.prepends), a.Prepend)
-			slices.Sort(p.prepends)
+		if m := markerOf(a); m.prepend() > 0 && !slices.Contains(p.markers, m) {
+			p.markers = append(slices.Clone(p.markers), m)
+			slices.Sort(p.markers)
 		}
 	}
 	return s.setPolicy(p)
@@ -135,33 +135,33 @@ func (p policy) request() *api.SetPoliciesRequest {
 		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
 		Actions:    &api.Actions{RouteAction: api.RouteAction_ROUTE_ACTION_ACCEPT},
 	}})
-	b.policy(exportPolicy, slices.Concat(p.prependStatements(&b), p.exportStatements(&b)))
+	b.policy(exportPolicy, slices.Concat(p.markerStatements(&b), p.exportStatements(&b)))
 	return b.request
 }
 
-// prependStatements repeat our AS number as often as a path's marker says, on
-// eBGP, and take the marker off everywhere. Our own path has an AS number by
-// then only where it goes out to another AS.
-func (p policy) prependStatements(b *builder) (statements []*api.Statement) {
-	var markers []string
+// markerStatements repeat our AS number as often as a path's marker says, on eBGP,
+// and take the marker off everywhere. Our own path has an AS number by then only
+// where it goes out to another AS. GoBGP can take off all extended communities alone,
+// or lose those that are not transitive: the marker's weight is put back.
+func (p policy) markerStatements(b *builder) (statements []*api.Statement) {
 	ebgp := &api.AsPathLength{Type: api.Comparison_COMPARISON_GE, Length: 1}
-	for _, n := range p.prepends {
-		marker := fmt.Sprintf("rt:^%d:%d$", markerAS, n)
-		markers = append(markers, marker)
+	for _, m := range p.markers {
+		has := b.marker(fmt.Sprintf("marker %d", m), fmt.Sprintf("rt:^%d:%d$", markerAS, m))
+		left := &api.CommunityAction{Type: api.CommunityAction_TYPE_REPLACE}
+		if w := m.weight(); w > 0 {
+			left.Communities = []string{fmt.Sprintf("lb:%d:%d", twoOctets(p.asn), uint64(w)*weightUnit)}
+		}
 		statements = append(statements, &api.Statement{
-			Name:       fmt.Sprintf("prepend %d", n),
-			Conditions: &api.Conditions{AsPathLength: ebgp, ExtCommunitySet: b.markers(fmt.Sprintf("marker %d", n), marker)},
-			Actions:    &api.Actions{AsPrepend: &api.AsPrependAction{Asn: p.asn, Repeat: uint32(n)}},
+			Name:       fmt.Sprintf("prepend of marker %d", m),
+			Conditions: &api.Conditions{AsPathLength: ebgp, ExtCommunitySet: has},
+			Actions:    &api.Actions{AsPrepend: &api.AsPrependAction{Asn: p.asn, Repeat: uint32(m.prepend())}},
+		}, &api.Statement{
+			Name:       fmt.Sprintf("marker %d stays here", m),
+			Conditions: &api.Conditions{ExtCommunitySet: has},
+			Actions:    &api.Actions{ExtCommunity: left},
 		})
 	}
-	if len(markers) == 0 {
-		return nil
-	}
-	return append(statements, &api.Statement{
-		Name:       "no marker leaves",
-		Conditions: &api.Conditions{ExtCommunitySet: b.markers("markers", markers...)},
-		Actions:    &api.Actions{ExtCommunity: &api.CommunityAction{Type: api.CommunityAction_TYPE_REPLACE}},
-	})
+	return statements
 }
 
 // exportStatements are the guard: host routes within the allowed prefixes that
@@ -227,7 +227,7 @@ func (b *builder) neighbors(name string, addresses []netip.Addr) *api.MatchSet {
 	return b.add(set)
 }
 
-func (b *builder) markers(name string, list ...string) *api.MatchSet {
+func (b *builder) marker(name string, list ...string) *api.MatchSet {
 	return b.add(&api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_EXT_COMMUNITY, Name: name, List: list})
 }
 

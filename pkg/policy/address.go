@@ -14,6 +14,11 @@ func (d *decider) addresses(s Service, m, prev ServiceMemory) []AddressDecision 
 	announces := m.Disposition.Announces()
 	here := d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || announces)
 	ann := s.ECMP.announcement(m.Level)
+	if announces {
+		more := time.Time{}
+		ann.Weight, more = grown(ann.Weight, s.ECMP.SlowStart, m.GrowFrom, d.in.Now)
+		d.wake(more)
+	}
 	if m.Disposition == Leaving {
 		ann = leavingAnnouncement(ann)
 	}

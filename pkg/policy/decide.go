@@ -78,6 +78,7 @@ func (d *decider) service(s Service) {
 	if d.out.Phase == Stopping && m.Disposition.Announces() {
 		m.Disposition = d.leaving(prev)
 	}
+	grow(d.in.Now, &m, prev)
 	if m.Disposition != prev.Disposition || prev.Since.IsZero() {
 		m.Since = d.in.Now
 	}

@@ -167,6 +167,7 @@ type ServiceMemory struct {
 	Level       vip.Level           `json:"level"`               // last decided
 	RecoverAt   time.Time           `json:"recover_at,omitzero"` // end of the recovery delay that is running
 	Drain       DrainMemory         `json:"drain,omitzero"`
+	GrowFrom    time.Time           `json:"grow_from,omitzero"`  // since when its weight grows (slow_start)
 	Failed      bool                `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
 	Flaps       []time.Time         `json:"flaps,omitempty"`     // when it failed while it was announced, within FlapWindow, newest last
 	Announced   map[netip.Addr]bool `json:"announced,omitempty"` // addresses whose announcement was wanted

@@ -106,6 +106,8 @@ type ECMPAttributes struct {
 	MED              uint32               `yaml:"med" doc:"MULTI_EXIT_DISC; lower is preferred, compared within one neighbour AS only"`
 	LocalPref        uint32               `yaml:"local_pref" default:"100" doc:"LOCAL_PREF, on iBGP sessions only"`
 	Prepend          uint8                `yaml:"prepend" max:"16" doc:"own AS number this many times more, on eBGP sessions"`
+	Weight           uint16               `yaml:"weight" max:"1000" doc:"share of the traffic beside other servers, sent as link bandwidth; 0: nothing is sent, and all are alike. Every server of a VIP has one, or none"`
+	SlowStart        time.Duration        `yaml:"slow_start" doc:"weight grows from a tenth to the whole in this time after a failure or a drain, in ten steps; needs weight"`
 	Communities      []vip.Community      `yaml:"communities" doc:"RFC 1997, like 65000:100"`
 	LargeCommunities []vip.LargeCommunity `yaml:"large_communities" doc:"RFC 8092, like 65000:1:2"`
 	Degraded         DegradedAttributes   `yaml:"degraded" doc:"what is different while the service is degraded; the rest stays"`
@@ -116,13 +118,14 @@ type DegradedAttributes struct {
 	MED              *uint32              `yaml:"med" default:"100" doc:"instead of the healthy one; never lower than it"`
 	LocalPref        *uint32              `yaml:"local_pref" default:"50" doc:"instead of the healthy one; never higher than it"`
 	Prepend          *uint8               `yaml:"prepend" default:"3" max:"16" doc:"instead of the healthy one; never lower than it"`
+	Weight           *uint16              `yaml:"weight" max:"1000" doc:"instead of the healthy one; never higher than it. With prepend 0 a degraded server keeps a share"`
 	Communities      []vip.Community      `yaml:"communities" doc:"instead of the healthy ones, where given"`
 	LargeCommunities []vip.LargeCommunity `yaml:"large_communities" doc:"instead of the healthy ones, where given"`
 }
 
 // announcement is the service's path at a level, for any of its prefixes.
 func (e ECMPAttributes) announcement(l vip.Level) vip.Announcement {
-	a := vip.Announcement{MED: e.MED, LocalPref: e.LocalPref, Prepend: e.Prepend,
+	a := vip.Announcement{MED: e.MED, LocalPref: e.LocalPref, Prepend: e.Prepend, Weight: e.Weight,
 		Communities: e.Communities, LargeCommunities: e.LargeCommunities}
 	if l == vip.LevelDegraded {
 		d := e.Degraded
@@ -134,6 +137,9 @@ func (e ECMPAttributes) announcement(l vip.Level) vip.Announcement {
 		}
 		if d.Prepend != nil {
 			a.Prepend = *d.Prepend
+		}
+		if d.Weight != nil {
+			a.Weight = *d.Weight
 		}
 		if d.Communities != nil {
 			a.Communities = d.Communities
@@ -169,10 +175,13 @@ func (s Service) Validate() (ps []vip.Problem) {
 		value time.Duration
 		most  time.Duration
 	}{{"recovery_delay", s.RecoveryDelay, time.Hour}, {"max_recovery_delay", s.MaxRecovery, time.Hour}, {"flap_window", s.FlapWindow, 24 * time.Hour}, {"start_delay", s.StartDelay, time.Hour},
-		{"drain_hold", s.DrainHold, time.Hour}, {"drain_time", s.DrainTime, time.Hour}} {
+		{"ecmp.slow_start", s.ECMP.SlowStart, time.Hour}, {"drain_hold", s.DrainHold, time.Hour}, {"drain_time", s.DrainTime, time.Hour}} {
 		if k.value < 0 || k.value > k.most {
 			ps = append(ps, vip.Problem{Path: k.path, Value: k.value.String(), Message: "is out of range", Allowed: "0s to " + short(k.most)})
 		}
+	}
+	if s.ECMP.SlowStart > 0 && s.ECMP.Weight == 0 {
+		ps = append(ps, vip.Problem{Path: "ecmp.slow_start", Value: s.ECMP.SlowStart.String(), Message: "has nothing to grow without ecmp.weight"})
 	}
 	if s.DrainHold > s.DrainTime {
 		ps = append(ps, vip.Problem{Path: "drain_hold", Value: s.DrainHold.String(), Message: "is longer than drain_time", Allowed: "0s to " + s.DrainTime.String()})
@@ -187,6 +196,10 @@ func (e ECMPAttributes) validateDegraded() (ps []vip.Problem) {
 	if d.MED != nil && *d.MED < e.MED {
 		ps = append(ps, vip.Problem{Path: "med", Value: fmt.Sprint(*d.MED), Message: "is better than the healthy service's",
 			Allowed: fmt.Sprintf("%d or more", e.MED)})
+	}
+	if d.Weight != nil && (*d.Weight > e.Weight || *d.Weight == 0 && e.Weight > 0) {
+		ps = append(ps, vip.Problem{Path: "weight", Value: fmt.Sprint(*d.Weight), Message: "is better than the healthy service's, or none",
+			Allowed: fmt.Sprintf("1 to %d", e.Weight)})
 	}
 	if d.LocalPref != nil && *d.LocalPref > e.LocalPref {
 		ps = append(ps, vip.Problem{Path: "local_pref", Value: fmt.Sprint(*d.LocalPref), Message: "is better than the healthy service's",

@@ -15,6 +15,7 @@ type Announcement struct {
 	MED              uint32 // 0 is sent as 0
 	LocalPref        uint32 // sent on iBGP sessions only
 	Prepend          uint8  // our AS number this many times more, on eBGP
+	Weight           uint16 // share of the traffic beside other servers, as link bandwidth; 0: nothing is said
 	Communities      []Community
 	LargeCommunities []LargeCommunity
 }
@@ -22,7 +23,7 @@ type Announcement struct {
 // Equal compares every attribute. Communities are sets: their order is that of
 // Normalize, which whoever makes an Announcement has called.
 func (a Announcement) Equal(b Announcement) bool {
-	return a.Prefix == b.Prefix && a.MED == b.MED && a.LocalPref == b.LocalPref && a.Prepend == b.Prepend &&
+	return a.Prefix == b.Prefix && a.MED == b.MED && a.LocalPref == b.LocalPref && a.Prepend == b.Prepend && a.Weight == b.Weight &&
 		slices.Equal(a.Communities, b.Communities) && slices.Equal(a.LargeCommunities, b.LargeCommunities)
 }
 

@@ -34,7 +34,7 @@ func TestCommunitiesAsText(t *testing.T) {
 // Equal must see every attribute: the engine sends nothing for announcements
 // that are Equal.
 func TestEqualSeesEveryAttribute(t *testing.T) {
-	full := Announcement{Prefix: netip.MustParsePrefix("192.0.2.10/32"), MED: 1, LocalPref: 2, Prepend: 3,
+	full := Announcement{Prefix: netip.MustParsePrefix("192.0.2.10/32"), MED: 1, LocalPref: 2, Prepend: 3, Weight: 8,
 		Communities: []Community{4}, LargeCommunities: []LargeCommunity{{5, 6, 7}}}
 	if !full.Equal(full) {
 		t.Fatal("an announcement differs from itself")
