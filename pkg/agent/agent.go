@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/bgp/gobgp"
@@ -15,6 +16,9 @@ import (
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/flow"
+	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/metrics"
 	"github.com/anyvip/anyvip/pkg/status"
@@ -47,6 +51,9 @@ type Agent struct {
 	speaker *gobgp.Speaker
 	find    *neighbor.Engine
 	kernel  *kernel.Engine
+	hints   *hint.Engine
+	flows   *flow.Engine
+	intents *intent.Store
 	api     *api.Server
 	web     *web.Server
 }
@@ -67,11 +74,17 @@ func New(o Options) (*Agent, error) {
 	a.bgp = bgp.New(bgp.Options{Speaker: a.speaker, Report: a.mail.bgp, Log: part(o.Log, "bgp")})
 	a.kernel = kernel.New(kernel.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.mail.kernel, Log: part(o.Log, "kernel")})
 	a.find = neighbor.New(neighbor.Options{Report: a.mail.neighbors, Log: part(o.Log, "neighbor")})
-	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply},
+	a.hints = hint.New(hint.Options{Hint: a.hint, Report: a.mail.blind, Log: part(o.Log, "hint")})
+	a.flows = flow.New(flow.Options{Report: a.mail.flows, Log: part(o.Log, "flow")})
+	a.intents = intent.New(intent.Options{StateDir: o.StateDir, Report: a.mail.intents, Log: part(o.Log, "intent")})
+	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply,
+		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, drain: a.intents.Put, undrain: a.intents.Remove},
 		a.mail, a.snapshots, o.Log)
+	a.loop.input.Booted = booted()
+	a.loop.takeIntents(a.intents.Load()) // before the first decision: what is drained is never announced in between
 	a.alive = alive{pulses: []pulse{{"agent loop", a.loop.lastBeat}, {"check runner", a.checks.LastTick}, {"bgp engine", a.bgp.LastPass}}}
 
-	a.api = api.NewServer(api.Options{Socket: o.Socket, Snapshots: a.snapshots, Log: part(o.Log, "api")})
+	a.api = api.NewServer(api.Options{Socket: o.Socket, Snapshots: a.snapshots, Commander: commander{a.mail}, Log: part(o.Log, "api")})
 	a.web = web.NewServer(web.Options{Listen: o.Config.HTTP.Listen, Snapshots: a.snapshots, Metrics: metrics.Handler(a.snapshots),
 		Alive: a.alive.health, Log: part(o.Log, "web")})
 	if err := a.api.Listen(); err != nil {
@@ -81,6 +94,16 @@ func New(o Options) (*Agent, error) {
 		return nil, errors.Join(err, a.api.Close())
 	}
 	return a, nil
+}
+
+// booted is when this host booted, as its clock without jumps has it; zero where the
+// kernel does not say.
+func booted() time.Time {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(t.Nano()))
 }
 
 func part(log *slog.Logger, name string) *slog.Logger { return log.With("part", name) }
@@ -137,6 +160,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("bgp", a.bgp.Run)
 	start("neighbor", a.find.Run)
 	start("kernel", a.kernel.Run)
+	start("hint", a.hints.Run)
+	start("flow", a.flows.Run)
+	start("intent", a.intents.Run)
 	start("api", a.api.Run)
 	start("web", a.web.Run)
 	start("notify", (&notifier{snapshots: a.snapshots, alive: a.alive, log: a.log}).run)

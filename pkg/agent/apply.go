@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/hint"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 // apply hands the decision to every receiver, as whole sets; routes first, since

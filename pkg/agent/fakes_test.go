@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -88,12 +90,15 @@ func (w *fakeWorld) set(check, outcome, detail string) error {
 		if o.String() == outcome {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.results[check] = vip.Result{Outcome: o, Detail: detail}
+			w.results[check] = vip.Result{Outcome: o, Class: classes[detail], Detail: detail}
 			return nil
 		}
 	}
 	return fmt.Errorf("no outcome %q", outcome)
 }
+
+// classes are the details that mean more than a text.
+var classes = map[string]vip.Class{"refused": vip.ClassRefused, "timed out": vip.ClassTimeout}
 
 // fakeKind finds what the script says; a check of which it says nothing hangs
 // until its timeout.
@@ -178,7 +183,11 @@ func (f *fakeSpeaker) Set(_ context.Context, add []vip.Announcement, remove []ne
 	}
 	for _, a := range add {
 		f.table[a.Prefix] = a
-		f.seen.add("speaker", "announce %s med %d local_pref %d prepend %d communities %v", a.Prefix, a.MED, a.LocalPref, a.Prepend, a.Communities)
+		weight := ""
+		if a.Weight > 0 {
+			weight = fmt.Sprintf(" weight %d", a.Weight)
+		}
+		f.seen.add("speaker", "announce %s med %d local_pref %d prepend %d communities %v%s", a.Prefix, a.MED, a.LocalPref, a.Prepend, a.Communities, weight)
 	}
 	for _, p := range remove {
 		delete(f.table, p)
@@ -299,6 +308,7 @@ type fakeHost struct {
 	defaults  []vip.DefaultRoute
 	searched  []neighbor.Link         // links whose router is to be found
 	routers   map[string]vip.Neighbor // by link: the router that is heard there
+	watched   []netip.Addr            // VIPs whose connections are watched
 }
 
 func newFakeHost(s *transcript, m *mailbox) *fakeHost {
@@ -432,4 +442,62 @@ func (h *fakeHost) address(addr, what, back string) error {
 		time.AfterFunc(d, func() { _ = h.address(addr, "present", "") })
 	}
 	return err
+}
+
+// watch takes the VIPs whose connections are wanted.
+func (h *fakeHost) watch(set []netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Equal(set, h.watched) {
+		h.seen.add("host", "watches connections to %v", set)
+	}
+	h.watched = set
+}
+
+// flows tells how many connections there are, which receive data or are silent.
+func (h *fakeHost) flows(open string, silent bool) error {
+	n, err := strconv.Atoi(open)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	found := map[netip.Addr]vip.Flows{}
+	for _, a := range h.watched {
+		f := vip.Flows{At: now, Open: n, Received: now}
+		if silent {
+			f.Received = now.Add(-time.Minute)
+		}
+		found[a] = f
+	}
+	h.mail.flows(found)
+	return nil
+}
+
+// fakeDrains is a store that forgets.
+type fakeDrains struct {
+	mail *mailbox
+	mu   sync.Mutex
+	set  []intent.Drain
+}
+
+func (f *fakeDrains) put(d intent.Drain, done func(error)) {
+	f.remove(d.Service, func(error) {})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d.Left > 0 {
+		d.Until = d.At.Add(d.Left)
+	}
+	f.set = append(f.set, d)
+	f.mail.intents(intent.Report{Drains: slices.Clone(f.set)})
+	done(nil)
+}
+
+func (f *fakeDrains) remove(service string, done func(error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.set = slices.DeleteFunc(f.set, func(d intent.Drain) bool { return d.Service == service })
+	f.mail.intents(intent.Report{Drains: slices.Clone(f.set)})
+	done(nil)
 }

@@ -21,7 +21,9 @@ import (
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/checks"
+	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/hint"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -34,7 +36,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 // reload, script and want. A line of the script is a time since the start and
 // a command:
 //
-//	check NAME OUTCOME [DETAIL]    what probes of NAME find from now on
+//	check NAME OUTCOME [DETAIL]    what probes of NAME find from now on; a detail of refused or timed out is a class too
 //	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
 //	peer NAME gives [ADDR...]      the next hops of the default routes that it gives
 //	link NAME up|down              eth0 has 10.0.1.2/24, eth1 no address but a link-local one
@@ -45,6 +47,10 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	speaker slow DURATION          it takes so long to take sessions
 //	status                         shows peers with which something is wrong, and what keeps VIPs from anybody
 //	reload FILE                    a file of the archive; a bad one is refused
+//	gone CHECK | appears CHECK     the kernel says that its listener ended, or is there
+//	wants probe CHECK              as a client; what it is answered is seen
+//	wants drain|undrain NAME [DURATION] [REASON]   node is all of it
+//	flows N [still]                N connections to each VIP that is watched receive data, or no more
 //	stop REASON                    as a signal would
 //	end                            the end of the script
 //
@@ -94,6 +100,8 @@ type house struct {
 	world   *fakeWorld // what probes find
 	speaker *fakeSpeaker
 	host    *fakeHost
+	drains  *fakeDrains
+	runner  *checks.Runner
 	mail    *mailbox
 	status  *status.Publisher
 }
@@ -104,17 +112,19 @@ func playHouse(t *testing.T, parts map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runner := checks.NewRunner(checks.Options{Report: h.mail.result, Rand: rand.New(rand.NewPCG(1, 2))})
+	h.drains = &fakeDrains{mail: h.mail}
+	h.runner = checks.NewRunner(checks.Options{Report: h.mail.result, Rand: rand.New(rand.NewPCG(1, 2))})
 	h.speaker = newFakeSpeaker(h.seen)
 	engine := bgp.New(bgp.Options{Speaker: h.speaker, Report: h.mail.bgp, Log: slog.New(slog.DiscardHandler)})
 	h.speaker.notify = engine.Notify
 	h.host = newFakeHost(h.seen, h.mail)
-	l := newLoop(c, "test", receivers{bgp: engine.Apply, neighbors: h.host.find, kernel: h.host.apply, checks: runner.Apply},
+	l := newLoop(c, "test", receivers{bgp: engine.Apply, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
+		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, drain: h.drains.put, undrain: h.drains.remove},
 		h.mail, h.status, slog.New(h.seen.handler()))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	parties := &errgroup.Group{}
-	parties.Go(func() error { return runner.Run(ctx) })
+	parties.Go(func() error { return h.runner.Run(ctx) })
 	parties.Go(func() error { return engine.Run(ctx) })
 	parties.Go(func() error {
 		err := l.run(ctx)
@@ -186,6 +196,14 @@ func (h *house) do(words []string) error {
 		return h.speaker.fault(args[0], args[1])
 	case "status":
 		h.showStatus(h.status.Load())
+	case "gone", "appears":
+		gone := verb == "gone"
+		h.runner.Wake(args[0], vip.TriggerListener, gone)
+		h.mail.hint(hint.Hint{Check: args[0], Source: hint.Listener, Gone: gone, Detail: "127.0.0.1:80 " + verb, At: time.Now()})
+	case "wants":
+		return h.wants(args[0], args[1], words[3:])
+	case "flows":
+		return h.host.flows(args[0], args[1] == "still")
 	case "reload":
 		c, err := h.load(args[0])
 		h.mail.reload(reload{config: c, err: err})
@@ -195,6 +213,33 @@ func (h *house) do(words []string) error {
 	default:
 		return fmt.Errorf("no such command")
 	}
+	return nil
+}
+
+// wants is a client that asks for something.
+func (h *house) wants(what, name string, rest []string) error {
+	target := strings.TrimPrefix(name, "node")
+	var c api.Command
+	switch what {
+	case "probe":
+		c = api.Probe{Check: name}
+	case "drain":
+		d := api.Drain{Service: target, Actor: "kim"}
+		if len(rest) > 0 {
+			if lasting, err := time.ParseDuration(rest[0]); err == nil {
+				d.For, rest = lasting, rest[1:]
+			}
+		}
+		d.Reason = strings.Join(rest, " ")
+		c = d
+	case "undrain":
+		c = api.Undrain{Service: target, Actor: "kim"}
+	default:
+		return fmt.Errorf("nobody wants that")
+	}
+	h.mail.wish(wish{c, func(r api.Reply, err error) {
+		h.seen.add("client", "%s %s: replaced %t, warning %q, error %v", what, name, r.Replaced, r.Warning, err)
+	}})
 	return nil
 }
 

@@ -20,9 +20,9 @@ const module = "github.com/anyvip/anyvip/"
 // packages of lower floors, or parts of itself that are named in sameHouse.
 var floors = [][]string{
 	{"pkg/vip"},
-	{"pkg/health", "checks", "pkg/kernel", "pkg/event", "bgp/neighbor"},
+	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
-	{"bgp/gobgp", "pkg/status"},
+	{"bgp/gobgp", "pkg/status", "pkg/intent"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
 	{"pkg/config"},
 	{"pkg/agent"},
@@ -40,7 +40,7 @@ var only = map[string][]string{
 // door may be imported by nobody.
 var doors = map[string][]string{
 	"github.com/osrg/gobgp/v4":            {"bgp/gobgp", "lab"},
-	"github.com/vishvananda/netlink":      {"pkg/kernel", "lab"},
+	"github.com/vishvananda/netlink":      {"pkg/kernel", "pkg/flow", "lab"},
 	"github.com/mdlayher/ndp":             {"bgp/neighbor"},
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
@@ -52,7 +52,7 @@ var doors = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"pkg/agent"},
 	"golang.org/x/net":                    {"bgp/neighbor"},
 	"golang.org/x/sync":                   {"pkg/agent", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/kernel", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sys":                    {"pkg/kernel", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.

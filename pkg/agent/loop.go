@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/health"
+	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
@@ -54,7 +57,7 @@ type loop struct {
 	input    policy.Input
 	desired  policy.Desired
 	blind    map[string]string // by check: what of it cannot be watched, and what to do
-	snapshot status.Snapshot // the one being made; its parts are replaced, never changed
+	snapshot status.Snapshot   // the one being made; its parts are replaced, never changed
 	ring     *event.Ring
 	fresh    bool // records changed since the last publish
 	urgent   bool // somebody waits for one of them

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -19,7 +22,9 @@ import (
 // lonelyLoop is a loop over receivers that do nothing.
 func lonelyLoop(c *config.Config) (*loop, *mailbox, *status.Publisher) {
 	mail, snapshots := newMailbox(), status.NewPublisher()
-	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {}}
+	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {},
+		hints: func([]hint.Watch) {}, flows: func([]netip.Addr) {}, wake: func(string, vip.Trigger, bool) {},
+		drain: func(intent.Drain, func(error)) {}, undrain: func(string, func(error)) {}}
 	return newLoop(c, "test", nobody, mail, snapshots, slog.New(slog.DiscardHandler)), mail, snapshots
 }
 

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -21,8 +24,8 @@ type mail struct {
 	blind   *hint.Report             // the latest
 	intents *intent.Report           // the latest
 	wishes  []wish                   // in the order they came
-	reload  *reload // the latest
-	stop    string  // why the agent should end; empty: it should not
+	reload  *reload                  // the latest
+	stop    string                   // why the agent should end; empty: it should not
 }
 
 // reload is a configuration that was read again, or why it could not be.
@@ -66,15 +69,15 @@ func (m *mailbox) take() mail {
 	return got
 }
 
-func (m *mailbox) result(r vip.Result)         { m.put(func(q *mail) { q.results = append(q.results, r) }) }
-func (m *mailbox) bgp(r bgp.Report)            { m.put(func(q *mail) { q.bgp = &r }) }
-func (m *mailbox) kernel(r kernel.Report)      { m.put(func(q *mail) { q.kernel = &r }) }
-func (m *mailbox) neighbors(r neighbor.Report) { m.put(func(q *mail) { q.found = &r }) }
+func (m *mailbox) result(r vip.Result)              { m.put(func(q *mail) { q.results = append(q.results, r) }) }
+func (m *mailbox) bgp(r bgp.Report)                 { m.put(func(q *mail) { q.bgp = &r }) }
+func (m *mailbox) kernel(r kernel.Report)           { m.put(func(q *mail) { q.kernel = &r }) }
+func (m *mailbox) neighbors(r neighbor.Report)      { m.put(func(q *mail) { q.found = &r }) }
 func (m *mailbox) flows(f map[netip.Addr]vip.Flows) { m.put(func(q *mail) { q.flows = f }) }
 func (m *mailbox) blind(r hint.Report)              { m.put(func(q *mail) { q.blind = &r }) }
 func (m *mailbox) intents(r intent.Report)          { m.put(func(q *mail) { q.intents = &r }) }
 func (m *mailbox) wish(w wish)                      { m.put(func(q *mail) { q.wishes = append(q.wishes, w) }) }
-func (m *mailbox) reload(r reload)             { m.put(func(q *mail) { q.reload = &r }) }
+func (m *mailbox) reload(r reload)                  { m.put(func(q *mail) { q.reload = &r }) }
 
 // hint takes a kernel event; what woke a probe has been told to its check already.
 func (m *mailbox) hint(h hint.Hint) {

@@ -43,9 +43,16 @@ func (l *loop) recordVerdict(name string, before, after health.Verdict) {
 		r.To, r.Reason = vip.Error.String(), after.ErrorDetail
 	case !before.ErrorSince.IsZero() && after.ErrorSince.IsZero():
 		r.From = vip.Error.String()
+	case before.Overloaded.IsZero() && !after.Overloaded.IsZero():
+		r.To, r.Reason = overload, "no answer in time, which on_timeout absorbs"
+	case !before.Overloaded.IsZero() && after.Overloaded.IsZero():
+		r.From = overload
 	}
 	l.record(r)
 }
+
+// overload is the state of a check whose timeouts are absorbed.
+const overload = "overload"
 
 // recordDecisions writes down each service whose disposition changed.
 func (l *loop) recordDecisions(before policy.Desired) {

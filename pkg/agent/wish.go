@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
@@ -91,7 +90,7 @@ func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Repl
 		if node {
 			text += " by itself; the node is: anyvip undrain --node"
 		}
-		answer(reply, fmt.Errorf("%w: %s", api.ErrUnknown, text))
+		answer(reply, api.NotThere(text))
 		return
 	}
 	if node && c.Service != "" {

@@ -151,8 +151,17 @@ func (c *control) do(ctx context.Context, command Command) (Reply, error) {
 
 // Unknown is an ErrUnknown: what there is none of, and what may have been meant.
 func Unknown(what, name, nearest string) error {
-	if nearest == "" {
-		return fmt.Errorf("%w %s %q", ErrUnknown, what, name)
+	text := fmt.Sprintf("there is no %s %q", what, name)
+	if nearest != "" {
+		text += "; did you mean " + nearest + "?"
 	}
-	return fmt.Errorf("%w %s %q; did you mean %s?", ErrUnknown, what, name, nearest)
+	return NotThere(text)
 }
+
+// NotThere is an ErrUnknown with a text of its own.
+type NotThere string
+
+func (e NotThere) Error() string { return string(e) }
+
+// Is makes it an ErrUnknown.
+func (NotThere) Is(target error) bool { return target == ErrUnknown }
