@@ -45,7 +45,7 @@ func (k clock) reason(r *anyvipv1.Reason) string {
 	case anyvipv1.ReasonCode_START_DELAY:
 		return "healthy, but the host has booted only just now" + k.in("; announced", r.GetUntil())
 	case anyvipv1.ReasonCode_OVERLOAD:
-		return k.state("check "+r.GetSubject()+" has no answer in time, which is absorbed", r)
+		return k.state("timeouts of check "+r.GetSubject()+" are absorbed", r)
 	case anyvipv1.ReasonCode_DRAINING:
 		return "draining: " + r.GetDetail() + k.in("; withdrawn", r.GetUntil()) + " at the latest"
 	case anyvipv1.ReasonCode_DRAINED:

@@ -34,7 +34,7 @@ func fullSnapshot() *status.Snapshot {
 		Input: policy.Input{
 			Checks: map[string]policy.Check{
 				"web": {Scope: vip.ScopeDependency, Pending: true, Verdict: health.Verdict{Outcome: vip.Pass, Since: ago(time.Minute),
-					Class: vip.ClassNone, Detail: "200 OK", ErrorSince: ago(time.Second), ErrorDetail: "no descriptors"}},
+					Class: vip.ClassNone, Detail: "200 OK", ErrorSince: ago(time.Second), ErrorDetail: "no descriptors", Overloaded: ago(time.Second)}},
 			},
 			Addresses: map[netip.Addr]vip.Address{
 				p6.Addr(): {Addr: p6.Addr(), State: vip.AddressAbsent, Since: ago(time.Second), Lost: []time.Time{ago(time.Second)}, Detail: "it is gone"},
@@ -61,8 +61,10 @@ func fullSnapshot() *status.Snapshot {
 		Peers: []status.Peer{{Name: "tor-b", Address: netip.MustParseAddr("10.0.1.3"), ASN: 65000}, {Name: "tor-a", Address: torA, ASN: 65000}, {Name: "tor-new"},
 			{Name: "fabric", Interface: "eth1"}},
 		Checks: []status.Check{{Name: "web", Kind: "http", Target: "http://127.0.0.1/", Probes: 12, Last: vip.Result{Check: "web",
-			At: at, Outcome: vip.Error, Class: vip.ClassLocal, Detail: "no descriptors", Latency: 1500 * time.Microsecond}}},
+			At: at, Outcome: vip.Error, Class: vip.ClassLocal, Detail: "no descriptors", Latency: 1500 * time.Microsecond, Trigger: vip.TriggerListener},
+			Warning: "file: no inotify"}},
 		Events:   []event.Record{{Serial: 1, At: at, Kind: event.KindSession, Name: "tor-a", From: "OpenConfirm", To: "Established", Reason: "why not"}},
+		Intents:  "the disk is full",
 		Reload:   status.Reload{At: ago(time.Minute), Error: "bad file"},
 		Counters: status.Counters{Decisions: 9, AddressAdds: 3},
 	}

@@ -18,6 +18,7 @@ import (
 // serving is a Server that runs, and what it serves.
 type serving struct {
 	snapshots *status.Publisher
+	agent     *fakeAgent
 	socket    string
 	stop      context.CancelFunc
 	ended     chan error
@@ -25,8 +26,8 @@ type serving struct {
 
 func serve(t *testing.T) serving {
 	t.Helper()
-	s := serving{snapshots: status.NewPublisher(), socket: filepath.Join(t.TempDir(), "run", "anyvip.sock"), ended: make(chan error, 1)}
-	server := NewServer(Options{Socket: s.socket, Snapshots: s.snapshots, Log: slog.New(slog.DiscardHandler)})
+	s := serving{snapshots: status.NewPublisher(), agent: &fakeAgent{}, socket: filepath.Join(t.TempDir(), "run", "anyvip.sock"), ended: make(chan error, 1)}
+	server := NewServer(Options{Socket: s.socket, Snapshots: s.snapshots, Commander: s.agent, Log: slog.New(slog.DiscardHandler)})
 	if err := server.Listen(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,138 @@
+package api
+
+import (
+	"context"
+	"os/user"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
+	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// fakeAgent keeps what it is asked, and answers as it is told.
+type fakeAgent struct {
+	mu    sync.Mutex
+	asked []Command
+	reply Reply
+	err   error
+	hang  bool
+}
+
+func (f *fakeAgent) Do(ctx context.Context, c Command) (Reply, error) {
+	f.mu.Lock()
+	f.asked = append(f.asked, c)
+	reply, err, hang := f.reply, f.err, f.hang
+	f.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return Reply{}, ctx.Err()
+	}
+	return reply, err
+}
+
+func (f *fakeAgent) answers(r Reply, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked, f.reply, f.err = nil, r, err
+}
+
+func TestADrainIsHandedOverWithWhoAsks(t *testing.T) {
+	s := serve(t)
+	c := dial(t, s.socket)
+	s.agent.answers(Reply{Replaced: true, Warning: "the disk is full"}, nil)
+	reply, err := c.Drain(t.Context(), "web", "new\ndisks ", 2*time.Hour)
+	if err != nil || !reply.GetReplaced() || reply.GetWarning() != "the disk is full" {
+		t.Errorf("%v, %v", reply, err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Drain{Service: "web", Reason: "new disks", Actor: me.Username, For: 2 * time.Hour}); len(s.agent.asked) != 1 || s.agent.asked[0] != want {
+		t.Errorf("asked %+v, want %+v", s.agent.asked, want)
+	}
+	s.agent.answers(Reply{}, nil)
+	if _, err := c.Drain(t.Context(), "", "", 0); err != nil || s.agent.asked[0] != (Drain{Actor: me.Username}) {
+		t.Errorf("%+v, %v", s.agent.asked, err)
+	}
+	s.agent.answers(Reply{Warning: "the node is drained too"}, nil)
+	if reply, err := c.Undrain(t.Context(), "web"); err != nil || reply.GetWarning() == "" || s.agent.asked[0] != (Undrain{Service: "web", Actor: me.Username}) {
+		t.Errorf("%+v, %v", s.agent.asked, err)
+	}
+}
+
+func TestWishesThatMakeNoSenseAreRefused(t *testing.T) {
+	s := serve(t)
+	c := dial(t, s.socket)
+	for name, ask := range map[string]func() error{
+		"say a service, or node": func() error { _, err := c.control.Drain(t.Context(), &anyvipv1.DrainRequest{}); return err },
+		"not both": func() error {
+			_, err := c.control.Undrain(t.Context(), &anyvipv1.UndrainRequest{Service: "web", Node: true})
+			return err
+		},
+		"at most 256":           func() error { _, err := c.Drain(t.Context(), "web", strings.Repeat("x", 257), 0); return err },
+		"over before it begins": func() error { _, err := c.Drain(t.Context(), "web", "", -time.Hour); return err },
+		"more than zero": func() error {
+			_, err := c.control.Drain(t.Context(), &anyvipv1.DrainRequest{Service: "web", Duration: durationpb.New(0)})
+			return err
+		},
+	} {
+		if err := ask(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(s.agent.asked) > 0 {
+		t.Errorf("the agent was asked %v", s.agent.asked)
+	}
+	s.agent.answers(Reply{}, Unknown("service", "wbe", "web"))
+	if _, err := c.Drain(t.Context(), "wbe", "", 0); err == nil || err.Error() != `there is no service "wbe"; did you mean web?` {
+		t.Errorf("an unknown service: %v", err)
+	}
+}
+
+func TestCheckNowWaitsForAProbeThatBeganAfterwards(t *testing.T) {
+	s := serve(t)
+	c := dial(t, s.socket)
+	asked := time.Now()
+	s.agent.answers(Reply{At: asked}, nil)
+	check := func(serial uint64, at time.Time, detail string) {
+		s.snapshots.Publish(&status.Snapshot{Serial: serial, Checks: []status.Check{{Name: "other", Last: vip.Result{At: asked.Add(time.Hour)}},
+			{Name: "web", Last: vip.Result{At: at, Latency: time.Second, Outcome: vip.Pass, Detail: detail}}}})
+	}
+	check(1, asked.Add(-time.Minute), "long ago")
+	go func() {
+		check(2, asked.Add(500*time.Millisecond), "under way when it was asked")
+		check(3, asked.Add(2*time.Second), "now")
+	}()
+	got, err := c.CheckNow(t.Context(), "web")
+	if err != nil || got.GetName() != "web" || got.GetLast().GetDetail() != "now" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestACallEndsWithTheAgent(t *testing.T) {
+	s := serve(t)
+	c := dial(t, s.socket)
+	s.agent.hang = true
+	failed := make(chan error, 1)
+	go func() { _, err := c.Drain(t.Context(), "web", "", 0); failed <- err }()
+	for {
+		s.agent.mu.Lock()
+		n := len(s.agent.asked)
+		s.agent.mu.Unlock()
+		if n > 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.stop()
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "has ended") {
+		t.Error(err)
+	}
+}
