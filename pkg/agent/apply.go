@@ -65,9 +65,10 @@ func (l *loop) desiredNeighbors() neighbor.Desired {
 }
 
 func (l *loop) desiredProbes() []checks.Probe {
-	probes := make([]checks.Probe, len(l.desired.Observe))
-	for i, o := range l.desired.Observe {
-		probes[i] = checks.Probe{Config: l.checks[o.Check].config, Fast: o.Fast}
+	probes := make([]checks.Probe, len(l.config.Checks))
+	for i, c := range l.config.Checks {
+		_, fast := slices.BinarySearch(l.desired.Fast, c.Name)
+		probes[i] = checks.Probe{Config: c, Fast: fast}
 	}
 	return probes
 }

@@ -10,7 +10,7 @@ import (
 
 // addresses decides each VIP of a service: whether it should be on this host,
 // whether it is announced, and what each peer has.
-func (d *decider) addresses(s Service, m, prev ServiceMemory) []AddressDecision {
+func (d *decider) addresses(s *Service, m, prev ServiceMemory) []AddressDecision {
 	announces := m.Disposition.Announces()
 	here := d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || announces)
 	ann := s.ECMP.announcement(m.Level)
@@ -30,13 +30,20 @@ func (d *decider) addresses(s Service, m, prev ServiceMemory) []AddressDecision 
 		a := &out[i]
 		a.Prefix = h.Prefix
 		addr := h.Addr()
+		if !here && !announces {
+			continue
+		}
+		f, known := d.in.Addresses[addr]
 		if here {
 			d.out.Addresses = append(d.out.Addresses, addr)
+			if known {
+				d.here++
+			}
 		}
 		if !announces {
 			continue
 		}
-		if r, ok := d.addressUsable(addr, prev.Announced[addr]); !ok {
+		if r, ok := d.addressUsable(&f, addr, prev.Announced); !ok {
 			a.Reasons = []Reason{r}
 			continue
 		}
@@ -79,8 +86,7 @@ const (
 // addressUsable says whether an announcement may rest on the address: it is
 // present, or was announced and is away for a moment, and is not being taken
 // away again and again.
-func (d *decider) addressUsable(addr netip.Addr, announced bool) (Reason, bool) {
-	f := d.in.Addresses[addr]
+func (d *decider) addressUsable(f *vip.Address, addr netip.Addr, announced map[netip.Addr]bool) (Reason, bool) {
 	if f.State == vip.AddressPresent && len(f.Lost) < unstableLosses {
 		return Reason{}, true // as good as always
 	}
@@ -107,7 +113,7 @@ func (d *decider) addressUsable(addr netip.Addr, announced bool) (Reason, bool) 
 		return r, false
 	}
 	until := f.Since.Add(addressGrace)
-	if announced && d.in.Now.Before(until) {
+	if announced[addr] && d.in.Now.Before(until) {
 		d.wake(until)
 		return Reason{}, true
 	}

@@ -19,8 +19,8 @@ func Decide(in Input) Desired {
 	}
 	d.sessions()
 	d.ways = map[vip.Family][]way{vip.IPv4: d.waysOf(vip.IPv4), vip.IPv6: d.waysOf(vip.IPv6)}
-	for _, s := range in.Services {
-		d.service(s)
+	for i := range in.Services {
+		d.service(&in.Services[i])
 	}
 	d.lingering()
 	d.defaults()
@@ -36,6 +36,8 @@ type decider struct {
 	memory Memory
 	ways   map[vip.Family][]way // to each peer, in the order of Input.Peers
 	refers *graph               // nil: nobody has asked
+	odd    bool                 // a check that was looked at is not simply passing
+	here   int                  // VIPs that are wanted on this host and are known there
 
 	scratch []string // reach's, so that not every VIP allocates one
 }
@@ -54,8 +56,8 @@ func (d *decider) phase() Phase {
 		return d.in.Phase
 	}
 	settled := true
-	for _, s := range d.in.Services {
-		for _, l := range d.leaves(s) {
+	for i := range d.in.Services {
+		for _, l := range d.leaves(&d.in.Services[i]) {
 			// One that cannot ask keeps its own services back, not the others.
 			if lo, hi := d.checkBounds(l.check, l.floor); lo != hi && d.in.Now.Before(d.in.Checks[l.check].PendingUntil) {
 				settled = false
@@ -69,8 +71,9 @@ func (d *decider) phase() Phase {
 }
 
 // service decides one service and remembers it.
-func (d *decider) service(s Service) {
+func (d *decider) service(s *Service) {
 	prev := d.in.Prev.Services[s.Name]
+	d.odd = false
 	lo, hi := d.serviceBounds(s)
 	m, waits := nextMemory(d.in.Now, d.in.Booted, s, prev, lo, hi)
 	d.wake(waits)
@@ -115,11 +118,14 @@ func (dec *Decision) withoutAddress() {
 	}
 }
 
+// observe asks for more probes of checks whose verdict is about to change.
 func (d *decider) observe() {
 	for name, c := range d.in.Checks {
-		d.out.Observe = append(d.out.Observe, Observe{Check: name, Fast: c.Pending})
+		if c.Pending {
+			d.out.Fast = append(d.out.Fast, name)
+		}
 	}
-	slices.SortFunc(d.out.Observe, func(a, b Observe) int { return cmp.Compare(a.Check, b.Check) })
+	slices.Sort(d.out.Fast)
 }
 
 func (d *decider) finish() {

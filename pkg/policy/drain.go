@@ -36,7 +36,7 @@ type DrainMemory struct {
 }
 
 // drainOf is the drain that a service is under: its own, or the node's.
-func (d *decider) drainOf(s Service) (Drain, bool) {
+func (d *decider) drainOf(s *Service) (Drain, bool) {
 	for _, name := range []string{s.Name, ""} {
 		if x, ok := d.in.Drains[name]; ok && (x.Until.IsZero() || d.in.Now.Before(x.Until)) {
 			d.wake(x.Until)
@@ -48,7 +48,7 @@ func (d *decider) drainOf(s Service) (Drain, bool) {
 
 // drain makes a service that is to be drained leave, and then be drained. Health
 // goes on deciding beneath.
-func (d *decider) drain(s Service, m *ServiceMemory, prev ServiceMemory) {
+func (d *decider) drain(s *Service, m *ServiceMemory, prev ServiceMemory) {
 	if _, ok := d.drainOf(s); !ok {
 		m.Drain = DrainMemory{}
 		return
@@ -63,7 +63,7 @@ func (d *decider) drain(s Service, m *ServiceMemory, prev ServiceMemory) {
 
 // walk takes the steps of a drain as far as they are done by now. What nobody has
 // from us is drained at once.
-func (d *decider) walk(s Service, m *ServiceMemory, prev ServiceMemory) {
+func (d *decider) walk(s *Service, m *ServiceMemory, prev ServiceMemory) {
 	x := &m.Drain
 	if x.Step == DrainNone {
 		*x = DrainMemory{Step: DrainShift, Since: d.in.Now}
@@ -86,7 +86,7 @@ func (d *decider) walk(s Service, m *ServiceMemory, prev ServiceMemory) {
 	}
 }
 
-func (d *decider) drainStepDone(s Service, x *DrainMemory) (bool, time.Time) {
+func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
 	switch x.Step {
 	case DrainShift:
 		if d.anythingOnItsWay() || !d.shifted(s) {
@@ -105,7 +105,7 @@ func (d *decider) drainStepDone(s Service, x *DrainMemory) (bool, time.Time) {
 }
 
 // anyoneHas says whether an Established peer has a route of the service.
-func (d *decider) anyoneHas(s Service) bool {
+func (d *decider) anyoneHas(s *Service) bool {
 	for peer, sent := range d.in.Sent {
 		if d.in.Sessions[peer].State != vip.Established {
 			continue
@@ -121,7 +121,7 @@ func (d *decider) anyoneHas(s Service) bool {
 
 // shifted says whether what Established peers have of the service carries
 // GRACEFUL_SHUTDOWN.
-func (d *decider) shifted(s Service) bool {
+func (d *decider) shifted(s *Service) bool {
 	for peer, sent := range d.in.Sent {
 		if d.in.Sessions[peer].State != vip.Established {
 			continue
@@ -137,7 +137,7 @@ func (d *decider) shifted(s Service) bool {
 
 // isQuiet says whether no connection to the service has received anything for a
 // while. What cannot be seen is not quiet: it has until drain_time.
-func (d *decider) isQuiet(s Service) (bool, time.Time) {
+func (d *decider) isQuiet(s *Service) (bool, time.Time) {
 	var next time.Time
 	for _, h := range s.Addresses {
 		f, known := d.in.Flows[h.Addr()]
@@ -160,7 +160,7 @@ func later(a, b time.Time) time.Time {
 
 // watch asks for the connections of a service that leaves: they decide when the
 // drain goes on.
-func (d *decider) watch(s Service, x DrainMemory) {
+func (d *decider) watch(s *Service, x DrainMemory) {
 	if x.Step < DrainShift || x.Step > DrainQuiet {
 		return
 	}
@@ -170,7 +170,7 @@ func (d *decider) watch(s Service, x DrainMemory) {
 }
 
 // drainReason says how far a drain is, and who wants it.
-func (d *decider) drainReason(s Service, x DrainMemory) Reason {
+func (d *decider) drainReason(s *Service, x DrainMemory) Reason {
 	want, _ := d.drainOf(s)
 	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, "no reason given")}
 	if want.Actor != "" {
@@ -184,7 +184,7 @@ func (d *decider) drainReason(s Service, x DrainMemory) Reason {
 	return r
 }
 
-func (d *decider) drainProgress(s Service, x DrainMemory) string {
+func (d *decider) drainProgress(s *Service, x DrainMemory) string {
 	switch x.Step {
 	case DrainShift:
 		return "waiting until every peer has the less preferred route"

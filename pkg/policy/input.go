@@ -83,7 +83,7 @@ type Desired struct {
 	Addresses     []netip.Addr           // VIPs wanted on lo, sorted
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
 	AdoptDefaults []vip.Family           // families in which a default route that an earlier run left stays
-	Observe       []Observe              // checks to probe, sorted by name
+	Fast          []string               // checks to probe at the fast interval, sorted; the others at their own
 	Watch         []netip.Addr           // VIPs whose connections are to be watched, sorted
 	Decisions     []Decision             // in the order of Input.Services
 	DecideAt      time.Time              // when time alone may change the decision; zero: never
@@ -104,12 +104,6 @@ type SessionWant struct {
 type UnnumberedLink struct {
 	vip.Link
 	InUse bool // the session with the router that was found is up
-}
-
-// Observe asks for one check's probes.
-type Observe struct {
-	Check string
-	Fast  bool // at the fast interval, since a change is under way
 }
 
 // Disposition is what becomes of a service's announcement.

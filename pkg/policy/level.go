@@ -16,7 +16,8 @@ func (d *decider) bounds(r Require) (lo, hi vip.Level) {
 	case RuleNone:
 		return vip.LevelPass, vip.LevelPass
 	case RuleCheck:
-		return d.checkBounds(r.Check, scopeOf(r, d.in.Checks[r.Check]).Floor())
+		c, exists := d.in.Checks[r.Check]
+		return d.boundsOf(&c, exists, scopeOf(r, &c).Floor())
 	case RuleService:
 		return d.referred(r)
 	case RuleAll:
@@ -36,17 +37,27 @@ func (d *decider) kth(of []Require, k int) (lo, hi vip.Level) {
 	if k < 1 || k > len(of) {
 		return vip.LevelFail, vip.LevelFail
 	}
-	los, his := make([]vip.Level, len(of)), make([]vip.Level, len(of))
-	for i, r := range of {
-		los[i], his[i] = d.bounds(r)
+	var los, his [vip.LevelPass + 1]int // how many parts have each level
+	for _, r := range of {
+		l, h := d.bounds(r)
+		los[l]++
+		his[h]++
 	}
-	slices.Sort(los)
-	slices.Sort(his)
-	return los[len(of)-k], his[len(of)-k]
+	return kthOf(los, k), kthOf(his, k)
+}
+
+// kthOf is the k-th largest level, given how many there are of each.
+func kthOf(count [vip.LevelPass + 1]int, k int) vip.Level {
+	for l := vip.LevelPass; l > vip.LevelFail; l-- {
+		if k -= count[l]; k <= 0 {
+			return l
+		}
+	}
+	return vip.LevelFail
 }
 
 // serviceBounds are the bounds of a service: those of the worst in its group.
-func (d *decider) serviceBounds(s Service) (lo, hi vip.Level) {
+func (d *decider) serviceBounds(s *Service) (lo, hi vip.Level) {
 	lo, hi = d.bounds(s.Require)
 	for _, other := range d.companions(s) {
 		l, h := d.bounds(other.Require)
@@ -72,6 +83,12 @@ func (d *decider) referred(r Require) (lo, hi vip.Level) {
 // floor.
 func (d *decider) checkBounds(name string, floor vip.Level) (lo, hi vip.Level) {
 	c, exists := d.in.Checks[name]
+	return d.boundsOf(&c, exists, floor)
+}
+
+func (d *decider) boundsOf(c *Check, exists bool, floor vip.Level) (lo, hi vip.Level) {
+	v := &c.Verdict
+	d.odd = d.odd || v.Outcome != vip.Pass || !v.ErrorSince.IsZero() || !v.Overloaded.IsZero()
 	if !exists {
 		return vip.LevelFail, vip.LevelFail
 	}
@@ -92,7 +109,7 @@ func (d *decider) checkBounds(name string, floor vip.Level) (lo, hi vip.Level) {
 // that answered now and then has failed, but one that could not ask says nothing
 // about the service. It starts no announcement and, unless on_error is fail,
 // ends none.
-func (c Check) overdue() vip.Level {
+func (c *Check) overdue() vip.Level {
 	if c.Verdict.ErrorSince.IsZero() {
 		return vip.LevelFail
 	}
@@ -108,7 +125,7 @@ func (c Check) overdue() vip.Level {
 
 // serviceReasons is the chain for a service: what its disposition rests on
 // first, then what else is not as it should be.
-func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
+func (d *decider) serviceReasons(s *Service, m ServiceMemory) []Reason {
 	var first []Reason
 	switch m.Disposition {
 	case Announced:
@@ -139,7 +156,7 @@ func (d *decider) serviceReasons(s Service, m ServiceMemory) []Reason {
 }
 
 // recoveryReason says what a healthy service waits for.
-func (d *decider) recoveryReason(s Service, m ServiceMemory) Reason {
+func (d *decider) recoveryReason(s *Service, m ServiceMemory) Reason {
 	r := Reason{Code: CodeRecoveryDelay, Since: m.Since, Until: m.RecoverAt}
 	if !m.Failed {
 		r.Code, r.Detail = CodeStartDelay, fmt.Sprintf("healthy; announced %s after the host's boot", s.StartDelay)
@@ -154,7 +171,10 @@ func (d *decider) recoveryReason(s Service, m ServiceMemory) Reason {
 
 // checkReasons names every check that the service depends on and that is not simply
 // passing: what the disposition rests on first.
-func (d *decider) checkReasons(s Service, disposition Disposition) []Reason {
+func (d *decider) checkReasons(s *Service, disposition Disposition) []Reason {
+	if !d.odd {
+		return nil
+	}
 	var reasons []Reason
 	for _, l := range d.leaves(s) {
 		if reason, ok := d.checkReason(l); ok {

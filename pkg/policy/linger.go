@@ -7,7 +7,7 @@ import "net/netip"
 // Linger longer: ToRs reprogram, and packets under way must find them. A stop
 // keeps all of them until its own step.
 func (d *decider) lingering() {
-	if d.memory.Stop.Step >= StopRemove {
+	if d.memory.Stop.Step >= StopRemove || d.here == len(d.in.Addresses) { // all that are here are wanted
 		return
 	}
 	wanted := make(map[netip.Addr]bool, len(d.out.Addresses))

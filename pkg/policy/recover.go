@@ -11,7 +11,7 @@ import (
 // verdict leave a gap between the bounds, a service that is announced moves as
 // little as it must, and one that is not stays where it is: Unknown starts
 // nothing and ends nothing. The time returned ends a delay.
-func nextMemory(now, booted time.Time, s Service, prev ServiceMemory, lo, hi vip.Level) (ServiceMemory, time.Time) {
+func nextMemory(now, booted time.Time, s *Service, prev ServiceMemory, lo, hi vip.Level) (ServiceMemory, time.Time) {
 	m := prev
 	m.Flaps = recent(prev.Flaps, now.Add(-s.FlapWindow))
 	if !prev.Disposition.Announces() && lo != hi {
@@ -62,7 +62,7 @@ func recent(flaps []time.Time, since time.Time) []time.Time {
 }
 
 // recoveryDelay doubles with each flap after the first, up to MaxRecovery.
-func recoveryDelay(s Service, flaps []time.Time) time.Duration {
+func recoveryDelay(s *Service, flaps []time.Time) time.Duration {
 	delay := s.RecoveryDelay
 	for range len(flaps) - 1 {
 		if delay *= 2; delay >= s.MaxRecovery {

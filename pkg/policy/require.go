@@ -175,7 +175,7 @@ type leaf struct {
 // leaves are the checks that decide about a service, each once, in the order of
 // its tree; of several places in it, the one where it may do most counts. Then
 // come those of the services that share its fate.
-func (d *decider) leaves(s Service) []leaf {
+func (d *decider) leaves(s *Service) []leaf {
 	var out []leaf
 	d.addLeaves(&out, s.Require, vip.LevelFail, "")
 	for _, other := range d.companions(s) {
@@ -187,7 +187,8 @@ func (d *decider) leaves(s Service) []leaf {
 func (d *decider) addLeaves(out *[]leaf, r Require, floor vip.Level, via string) {
 	switch r.Rule {
 	case RuleCheck:
-		l := leaf{r.Check, max(floor, scopeOf(r, d.in.Checks[r.Check]).Floor()), via}
+		c := d.in.Checks[r.Check]
+		l := leaf{r.Check, max(floor, scopeOf(r, &c).Floor()), via}
 		i := slices.IndexFunc(*out, func(x leaf) bool { return x.check == l.check })
 		switch {
 		case i < 0:
@@ -214,7 +215,7 @@ func (d *decider) addLeaves(out *[]leaf, r Require, floor vip.Level, via string)
 	}
 }
 
-func scopeOf(r Require, c Check) vip.Scope {
+func scopeOf(r Require, c *Check) vip.Scope {
 	if r.Scope != nil {
 		return *r.Scope
 	}
@@ -243,25 +244,25 @@ func (d *decider) graph() *graph {
 
 // visit is a service that a tree refers to; ok is false where there is none, or
 // where the reference closes a circle, which the configuration refuses.
-func (d *decider) visit(name string) (s Service, ok bool) {
+func (d *decider) visit(name string) (s *Service, ok bool) {
 	g := d.graph()
 	i, ok := g.byName[name]
 	if !ok || g.visiting[name] {
-		return s, false
+		return nil, false
 	}
 	g.visiting[name] = true
-	return d.in.Services[i], true
+	return &d.in.Services[i], true
 }
 
 func (d *decider) leave(name string) { delete(d.refers.visiting, name) }
 
 // companions are the other services of s's group.
-func (d *decider) companions(s Service) (out []Service) {
+func (d *decider) companions(s *Service) (out []*Service) {
 	if s.Together == "" {
 		return nil
 	}
 	for _, i := range d.graph().groups[s.Together] {
-		if other := d.in.Services[i]; other.Name != s.Name {
+		if other := &d.in.Services[i]; other.Name != s.Name {
 			out = append(out, other)
 		}
 	}
