@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -89,4 +90,16 @@ func validateWanted(path, want string) []vip.Problem {
 		return nil
 	}
 	return []vip.Problem{{Path: path, Message: "is too long: " + strconv.Itoa(len(want)) + " bytes", Allowed: "at most " + strconv.Itoa(maxWanted)}}
+}
+
+// validateText finds what no path, name or statement may have.
+func validateText(path, text string) []vip.Problem {
+	if !strings.ContainsRune(text, 0) {
+		return nil
+	}
+	p := vip.Problem{Path: path, Value: strconv.Quote(text), Message: "has a zero byte"}
+	if len(p.Value) > maxDetail {
+		p.Value = ""
+	}
+	return []vip.Problem{p}
 }
