@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -29,6 +31,18 @@ func BenchmarkTCPProbe(b *testing.B) {
 
 func BenchmarkExecProbe(b *testing.B) {
 	benchmarkProbe(b, &Exec{Command: []string{"/bin/true"}})
+}
+
+func BenchmarkDNSProbe(b *testing.B) {
+	benchmarkProbe(b, &DNS{Server: serveDNS(b, right, nil), Name: "www.example"})
+}
+
+func BenchmarkFileProbe(b *testing.B) {
+	name := filepath.Join(b.TempDir(), "ready")
+	if err := os.WriteFile(name, []byte("ready"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	benchmarkProbe(b, &File{Path: name, Exists: true, Contains: "ready"})
 }
 
 func benchmarkProbe(b *testing.B, k Kind) {

@@ -39,6 +39,13 @@ func TestValidate(t *testing.T) {
 		{"an http check", get(HTTP{Method: "POST", Headers: []Header{{"Host", "a"}, {"X-B", "ü\t1"}}, Status: []int{200, 599}, Body: "ok"}), nil},
 		{"an https check", valid(&HTTP{URL: "https://web", TLS: &TLS{CAFile: "/etc/ca.pem", ServerName: "x"}}), nil},
 		{"an exec check", valid(&Exec{Command: []string{"/bin/true", "", "a b"}, Env: []string{"A=", "B=1=2"}}), nil},
+		{"a dns check", valid(&DNS{Server: "[::1]:5353", Name: "_sip._tcp.example.net.", Type: "SRV", Expect: []string{"10 5 5060 sip.example.net"}, TCP: true}), nil},
+		{"a dns check of addresses", valid(&DNS{Server: "ns", Name: ".", Expect: []string{"192.0.2.1"}}), nil},
+		{"a file check", valid(&File{Path: "/run/ready", Exists: true, MaxAge: time.Nanosecond, Contains: "ok"}), nil},
+		{"a marker", valid(&File{Path: "/run/maintenance"}), nil},
+		{"a postgres check", valid(&Postgres{Address: "[::1]:5432", User: "anyvip", Database: "app", PasswordFile: "/etc/p", TLS: &TLS{CAFile: "/etc/ca.pem"},
+			Role: "replica", MaxLag: time.Second, Query: "SELECT 1"}), nil},
+		{"a postgres check by a socket", valid(&Postgres{Address: "/var/run/postgresql", User: "anyvip", Role: "any"}), nil},
 		{"an interval under the default fast interval", with(func(c *Config) { c.Interval = 100 * time.Millisecond }), nil},
 		{"a timeout over the interval", with(func(c *Config) { c.Timeout = time.Minute }), nil},
 		{"the smallest values", with(func(c *Config) {
@@ -50,7 +57,7 @@ func TestValidate(t *testing.T) {
 
 		{"nothing at all", Config{}, []string{
 			"name: is missing",
-			": says not what to ask (allowed: exactly one of exec, http, tcp)",
+			": says not what to ask (allowed: exactly one of dns, exec, file, http, postgres, tcp)",
 			"interval: 0s: is out of range (allowed: 10ms to 1h)",
 			"timeout: 0s: is out of range (allowed: 1ms to 1m)",
 			"rise: 0: is out of range (allowed: 1 to 100)",
@@ -114,6 +121,59 @@ func TestValidate(t *testing.T) {
 			`exec.env[0]: "A": is no assignment (allowed: NAME=VALUE)`,
 			`exec.env[1]: "=1": is no assignment (allowed: NAME=VALUE)`,
 			`exec.env[3]: "B=\x00": is no assignment (allowed: NAME=VALUE)`,
+		}},
+
+		{"nothing to ask a DNS server", valid(&DNS{}), []string{"dns.server: is missing (allowed: HOST or HOST:PORT)", "dns.name: is no domain name"}},
+		{"many dns mistakes", valid(&DNS{Server: "h:0", Name: "a..b", Type: "ANY", Expect: []string{strings.Repeat("x", 4097)}}), []string{
+			"dns.server: h:0: has no usable port (allowed: 1 to 65535)",
+			"dns.name: a..b: is no domain name",
+			"dns.type: ANY: is not supported (allowed: A, AAAA, CAA, CNAME, HTTPS, MX, NAPTR, NS, PTR, SOA, SRV, SVCB, TLSA, TXT)",
+			"dns.expect[0]: is too long: 4097 bytes (allowed: at most 4096)",
+		}},
+		{"a dns server without a host", valid(&DNS{Server: ":53", Name: "a"}), []string{
+			"dns.server: :53: is no address (allowed: HOST:PORT, like 127.0.0.1:5432 or [::1]:5432)"}},
+		{"an A record that is none", valid(&DNS{Server: "h", Name: "a", Expect: []string{"192.0.2.1", "192.0.2.1.", "::1"}}), []string{
+			"dns.expect[1]: 192.0.2.1.: is no IPv4 address, as every A record is",
+			"dns.expect[2]: ::1: is no IPv4 address, as every A record is",
+		}},
+		{"an AAAA record that is none", valid(&DNS{Server: "h", Name: "a", Type: "AAAA", Expect: []string{"192.0.2.1", "fe80::1%eth0"}}), []string{
+			"dns.expect[0]: 192.0.2.1: is no IPv6 address, as every AAAA record is",
+			"dns.expect[1]: fe80::1%eth0: is no IPv6 address, as every AAAA record is",
+		}},
+
+		{"no file", valid(&File{Exists: true}), []string{"file.path: is missing (allowed: an absolute path)"}},
+		{"many file mistakes", valid(&File{Path: "run\x00", MaxAge: -time.Second, Contains: strings.Repeat("x", 4097), Exists: true}), []string{
+			"file.path: run\x00: is not an absolute path",
+			`file.path: "run\x00": has a zero byte`,
+			"file.max_age: -1s: is out of range (allowed: 0s to 87600h)",
+			"file.contains: is too long: 4097 bytes (allowed: at most 4096)",
+		}},
+		{"a marker with an age", valid(&File{Path: "/run/maintenance", MaxAge: time.Second, Contains: "x"}), []string{
+			"file.max_age: 1s: has no meaning for a file that must not be there",
+			"file.contains: x: has no meaning for a file that must not be there",
+		}},
+
+		{"no database server", valid(&Postgres{}), []string{
+			"postgres.address: is no address (allowed: HOST:PORT, like 127.0.0.1:5432 or [::1]:5432, or an absolute path)",
+			"postgres.user: is missing",
+		}},
+		{"many postgres mistakes", valid(&Postgres{Address: "db", User: "a\x00", Database: "b\x00", PasswordFile: "p", TLS: &TLS{CAFile: "ca.pem"},
+			Role: "master", MaxLag: 25 * time.Hour, Query: strings.Repeat("x", 4096) + "\x00"}), []string{
+			"postgres.address: db: is no address (allowed: HOST:PORT, like 127.0.0.1:5432 or [::1]:5432, or an absolute path)",
+			`postgres.user: "a\x00": has a zero byte`,
+			`postgres.database: "b\x00": has a zero byte`,
+			"postgres.query: has a zero byte",
+			"postgres.query: is too long: 4097 bytes (allowed: at most 4096)",
+			"postgres.password_file: p: is not an absolute path",
+			"postgres.tls.ca_file: ca.pem: is not an absolute path",
+			"postgres.role: master: is no role (allowed: any, primary, replica)",
+			"postgres.max_lag: 25h0m0s: is out of range (allowed: 0s to 24h)",
+			"postgres.max_lag: 25h0m0s: has a meaning for a replica only (allowed: only with role: replica)",
+		}},
+		{"TLS on a unix socket", valid(&Postgres{Address: "/" + strings.Repeat("x", 107), User: "a\x00", TLS: &TLS{}}), []string{
+			"postgres.address: /" + strings.Repeat("x", 107) + ": is too long for a unix socket (allowed: 107 bytes with .s.PGSQL.5432)",
+			"postgres.tls: has no meaning for a unix socket (allowed: only with HOST:PORT)",
+			`postgres.user: "a\x00": has a zero byte`,
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -181,11 +241,16 @@ func TestKindsDescribeThemselves(t *testing.T) {
 		}
 	}
 	targets := map[string]string{
-		"http://h/": valid(&HTTP{URL: "http://h/"}).Target(),
-		"h:1":       valid(&TCP{Address: "h:1"}).Target(),
-		"/bin/x a":  valid(&Exec{Command: []string{"/bin/x", "a"}}).Target(),
-		"/bin/x b":  valid(&Exec{Command: []string{"/bin/x\n", "b"}}).Target(),
-		"":          Config{}.Target() + Config{}.KindName(),
+		"http://h/":                  valid(&HTTP{URL: "http://h/"}).Target(),
+		"h:1":                        valid(&TCP{Address: "h:1"}).Target(),
+		"w.example AAAA @ns:5353":    valid(&DNS{Server: "ns:5353", Name: "w.example", Type: "AAAA"}).Target(),
+		"w.example A @ns":            valid(&DNS{Server: "ns", Name: "w.example"}).Target(),
+		"/run/ready":                 valid(&File{Path: "/run/ready"}).Target(),
+		"db:5432 postgres as anyvip": valid(&Postgres{Address: "db:5432", User: "anyvip"}).Target(),
+		"/run/pg app as anyvip":      valid(&Postgres{Address: "/run/pg", User: "anyvip", Database: "app", Query: "q"}).Target(),
+		"/bin/x a":                   valid(&Exec{Command: []string{"/bin/x", "a"}}).Target(),
+		"/bin/x b":                   valid(&Exec{Command: []string{"/bin/x\n", "b"}}).Target(),
+		"":                           Config{}.Target() + Config{}.KindName(),
 	}
 	for _, want := range slices.Sorted(maps.Keys(targets)) {
 		if got := strings.Join(strings.Fields(targets[want]), " "); got != want {

@@ -7,15 +7,16 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// conn is a TCP connection that ctx governs: when ctx is done, every read and
+// conn is a connection that ctx governs: when ctx is done, every read and
 // write on it, also one under way, ends with a timeout.
 //
-// It is closed by FIN. A reset (SO_LINGER 0) would save the TIME_WAIT, but many
+// Over TCP it is closed by FIN. A reset (SO_LINGER 0) would save the TIME_WAIT, but many
 // servers log one as an error, and a client's ports bear it: even at the
 // shortest interval one check leaves 6,000 of 28,000 in TIME_WAIT. Where the
 // server has sent something that we did not read, the kernel sends a reset by
@@ -25,12 +26,14 @@ type conn struct {
 	release func() bool
 }
 
-// dial returns a conn to "host:port". Names are resolved by Go's own resolver: the
+// dial returns a conn to "host:port" for network tcp and udp, or to the path of a
+// socket for unix. Over UDP nothing is sent, and then only what the server itself
+// sends is received. Names are resolved by Go's own resolver: the
 // one of the C library would leave a blocked thread behind for each probe that
 // times out in it.
-func dial(ctx context.Context, address string) (net.Conn, error) {
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1, Resolver: &net.Resolver{PreferGo: true}}
-	c, err := d.DialContext(ctx, "tcp", address)
+	c, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -87,4 +90,16 @@ func validateWanted(path, want string) []vip.Problem {
 		return nil
 	}
 	return []vip.Problem{{Path: path, Message: "is too long: " + strconv.Itoa(len(want)) + " bytes", Allowed: "at most " + strconv.Itoa(maxWanted)}}
+}
+
+// validateText finds what no path, name or statement may have.
+func validateText(path, text string) []vip.Problem {
+	if !strings.ContainsRune(text, 0) {
+		return nil
+	}
+	p := vip.Problem{Path: path, Value: strconv.Quote(text), Message: "has a zero byte"}
+	if len(p.Value) > maxDetail {
+		p.Value = ""
+	}
+	return []vip.Problem{p}
 }

@@ -203,7 +203,7 @@ func TestOutputKeepsTheStart(t *testing.T) {
 }
 
 // eventually polls until is true.
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for !is() {

@@ -73,7 +73,7 @@ func (h *HTTP) Checker() (Checker, error) {
 	}
 	c := &httpChecker{HTTP: h, address: hostPort(req), method: req.Method}
 	if req.URL.Scheme == "https" {
-		c.trust = newTrust(h.TLS, req.URL.Hostname())
+		c.trust = newTrust(h.TLS, req.URL.Hostname(), "http/1.1")
 	}
 	var wire bytes.Buffer
 	if err := req.Write(&wire); err != nil {
@@ -109,7 +109,7 @@ type httpChecker struct {
 
 // Probe connects, asks, and judges the answer.
 func (h *httpChecker) Probe(ctx context.Context) vip.Result {
-	c, err := dial(ctx, h.address)
+	c, err := dial(ctx, "tcp", h.address)
 	if err != nil {
 		return failure("connect to "+h.address, err, vip.ClassUnreachable)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -173,3 +175,22 @@ const (
 	short = 100 * time.Millisecond // for what ends at the timeout
 	long  = 10 * time.Second       // for what ends by itself
 )
+
+// asNobody runs f without the power to see every file: on a thread of its own that
+// ends with it, where it is root's.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			// This thread alone: file access goes by the thread's own file system ids.
+			for _, id := range []uintptr{syscall.SYS_SETFSGID, syscall.SYS_SETFSUID} {
+				_, _, _ = syscall.RawSyscall(id, 65534, 0, 0)
+			}
+		}
+		f()
+	}()
+	<-done
+}

@@ -36,7 +36,7 @@ type tcpChecker struct{ *TCP }
 
 // Probe connects, sends and listens.
 func (t tcpChecker) Probe(ctx context.Context) vip.Result {
-	c, err := dial(ctx, t.Address)
+	c, err := dial(ctx, "tcp", t.Address)
 	if err != nil {
 		return failure("connect to "+t.Address, err, vip.ClassUnreachable)
 	}

@@ -16,7 +16,7 @@ import (
 // TLS says whom to trust.
 type TLS struct {
 	CAFile             string `yaml:"ca_file" doc:"certificates (PEM) to trust instead of the system's; absolute path, read at each probe"`
-	ServerName         string `yaml:"server_name" doc:"name to ask for (SNI) and to find in the certificate; default: the host of the URL"`
+	ServerName         string `yaml:"server_name" doc:"name to ask for (SNI) and to find in the certificate; default: the host that is asked"`
 	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"take any certificate"`
 }
 
@@ -38,15 +38,16 @@ type trust struct {
 	config *tls.Config
 }
 
-// newTrust is trust as t says, which may be nil, in the server called host.
-func newTrust(t *TLS, host string) *trust {
+// newTrust is trust as t says, which may be nil, in the server called host, for
+// the protocol with that name in ALPN (RFC 7301).
+func newTrust(t *TLS, host, protocol string) *trust {
 	if t == nil {
 		t = new(TLS)
 	}
 	if t.ServerName != "" {
 		host = t.ServerName
 	}
-	return &trust{file: t.CAFile, config: &tls.Config{ServerName: host, InsecureSkipVerify: t.InsecureSkipVerify, NextProtos: []string{"http/1.1"}}}
+	return &trust{file: t.CAFile, config: &tls.Config{ServerName: host, InsecureSkipVerify: t.InsecureSkipVerify, NextProtos: []string{protocol}}}
 }
 
 // handshake makes c a TLS connection, or returns the result of the probe.

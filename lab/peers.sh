@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs what the tests need from Debian, without starting any service: the
-# real routers they talk to, ip, sysctl, kill and pgrep, nft, and the C compiler of the race detector; and
+# real routers and servers they talk to, ip, sysctl, kill and pgrep, nft, and the C compiler of the race detector; and
 # what the benchmarks compare with. Does nothing when all is there; says what to do when it may not.
 set -eu
 missing=
 [ -x /usr/lib/frr/bgpd ] || missing="$missing frr"
 [ -x /usr/sbin/bird ] || missing="$missing bird2"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -x /usr/sbin/unbound ] || missing="$missing unbound"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v sysctl >/dev/null || missing="$missing procps"
 [ -x /usr/sbin/nft ] || missing="$missing nftables"
@@ -23,12 +25,21 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	exit 0
 fi
 echo "installing$missing from Debian (no service is started)"
+made=
+trap 'rm -f $made' EXIT
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then # invoke-rc.d asks it; 101 forbids
 	printf '#!/bin/sh\nexit 101\n' >$policy
 	chmod 755 $policy
-	trap 'rm -f $policy' EXIT
+	made=$policy
 fi
+case $missing in *postgresql*) # or its package makes a database server of its own, which the next boot starts
+	dir=/etc/postgresql-common/createcluster.d
+	mkdir -p $dir
+	echo "create_main_cluster = false" >$dir/anyvip-peers.conf
+	made="$made $dir/anyvip-peers.conf"
+	;;
+esac
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 # shellcheck disable=SC2086
@@ -39,3 +50,7 @@ if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends $mis
 	exit 1
 fi
 rm -f "$log"
+case $missing in *unbound*) # nor is there to be a resolver after the next boot
+	! command -v systemctl >/dev/null || systemctl --quiet disable unbound.service unbound-resolvconf.service 2>/dev/null || :
+	;;
+esac

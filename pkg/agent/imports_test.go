@@ -45,6 +45,8 @@ var doors = map[string][]string{
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
 	"github.com/prometheus/client_golang": {"pkg/metrics"},
+	"github.com/miekg/dns":                {"checks"},
+	"github.com/jackc/pgx/v5":             {"checks"},
 	"github.com/spf13/cobra":              {"cmd/anyvip"},
 	"github.com/spf13/pflag":              {"cmd/anyvip", "pkg/config"},
 	"github.com/spf13/viper":              {"pkg/config"},

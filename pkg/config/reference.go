@@ -136,8 +136,8 @@ Written from the program itself (` + "`go test ./pkg/config -update`" + `); do n
 The file is YAML, read strictly: an unknown key, a wrong type or a value out of range is an error, and all errors are
 reported at once with line and column. Durations have a unit (` + "`500ms`, `2s`, `1m30s`" + `). Names are 1 to 63 of a-z, 0-9,
 ` + "`-` `_` `.`" + ` with a letter or digit first. Lists of named things, never mappings keyed by a name. Anchors, aliases,
-merge keys and tags of YAML are not used. A file has at most 1 MiB. A relative ` + "`password_file`" + ` is relative to the
-directory of the configuration file.
+merge keys and tags of YAML are not used. A file has at most 1 MiB. A relative ` + "`password_file`" + ` of a peer is relative to
+the directory of the configuration file. What each kind of check makes of an answer: [checks.md](checks.md).
 
 | Key | Holds | Default | Meaning |
 |---|---|---|---|
