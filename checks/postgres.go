@@ -59,6 +59,8 @@ func (p *Postgres) Describe() (name, target string) {
 	return "postgres", fmt.Sprintf("%s %s as %s", p.Address, p.database(), p.User)
 }
 
+func (p *Postgres) connectsTo() string { return p.Address }
+
 func (p *Postgres) database() string { return cmp.Or(p.Database, "postgres") }
 
 // Checker prepares the probe. An error means that this process cannot even open a pipe.
