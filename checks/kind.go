@@ -37,11 +37,12 @@ type Checker interface {
 // configuration of that kind. A new kind adds one file and one line here.
 func Kinds() map[string]func() Kind {
 	return map[string]func() Kind{
-		"dns":      func() Kind { return new(DNS) },
-		"exec":     func() Kind { return new(Exec) },
-		"file":     func() Kind { return new(File) },
-		"http":     func() Kind { return new(HTTP) },
-		"postgres": func() Kind { return new(Postgres) },
-		"tcp":      func() Kind { return new(TCP) },
+		"dns":       func() Kind { return new(DNS) },
+		"heartbeat": func() Kind { return new(Heartbeat) },
+		"exec":      func() Kind { return new(Exec) },
+		"file":      func() Kind { return new(File) },
+		"http":      func() Kind { return new(HTTP) },
+		"postgres":  func() Kind { return new(Postgres) },
+		"tcp":       func() Kind { return new(TCP) },
 	}
 }

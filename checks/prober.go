@@ -31,6 +31,7 @@ type prober struct {
 	report func(vip.Result)
 	log    *slog.Logger
 	ticks  *atomic.Pointer[ticks] // the Runner's
+	latest func() Report          // of a heartbeat: what the application said last
 	phase  time.Duration
 	after  <-chan struct{} // closed when the prober before this one has ended; nil: there was none
 	cancel context.CancelFunc
@@ -46,7 +47,8 @@ type prober struct {
 	stuck  time.Time // when the probe under way was last reported as stuck
 
 	// The prober's own goroutine alone.
-	checker Checker // nil until Kind.Checker has worked
+	checker Checker   // nil until Kind.Checker has worked
+	began   time.Time // when run did
 }
 
 // setFast hands over the pace. The Runner's goroutine is the only sender, so
@@ -115,6 +117,7 @@ func (p *prober) run(ctx context.Context) {
 		<-p.after
 		p.busy.Store(nil)
 	}
+	p.began = time.Now()
 	slots := grid{every: p.config.Every(false), next: time.Now().Add(p.phase)}
 	timer := time.NewTimer(p.phase)
 	defer timer.Stop()
@@ -144,7 +147,9 @@ func (p *prober) run(ctx context.Context) {
 				return
 			}
 			r.Trigger = why
-			p.report(r)
+			if r.Outcome != vip.Unknown {
+				p.report(r)
+			}
 			if extra {
 				slots.beside(start, r.At)
 			} else {
@@ -201,6 +206,9 @@ func (p *prober) setBusy(since time.Time) { p.busy.Store(&since) }
 
 // ask prepares the checker if that has not worked yet, and probes.
 func (p *prober) ask(ctx context.Context) vip.Result {
+	if h, ok := p.config.Kind.(*Heartbeat); ok {
+		return h.judge(p.latest(), later(p.began, p.ticks.Load().woke), time.Now()) // frozen, nobody could report
+	}
 	if p.checker == nil {
 		c, err := p.config.Kind.Checker()
 		if err != nil {

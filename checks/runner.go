@@ -57,9 +57,10 @@ type Runner struct {
 	rung    chan struct{}         // of one: there is something in wakes
 	ticks   atomic.Pointer[ticks] // Run's goroutine alone writes it
 
-	mu     sync.Mutex               // guards these two, for a few lines
+	mu     sync.Mutex               // guards these three, for a few lines
 	wakes  map[string]wakes         // by check: what Wake was asked and Run has not taken
 	graces map[string]time.Duration // by check: its gone_grace, where it has one
+	latest map[string]Report        // by check: what the application said last
 
 	// Run's goroutine alone.
 	probers map[string]*prober
@@ -78,7 +79,7 @@ func NewRunner(o Options) *Runner {
 	if o.Go == nil {
 		o.Go = func(f func()) { go f() }
 	}
-	r := &Runner{options: o, sets: make(chan []Probe, 1), rung: make(chan struct{}, 1), wakes: make(map[string]wakes), probers: make(map[string]*prober)}
+	r := &Runner{options: o, sets: make(chan []Probe, 1), rung: make(chan struct{}, 1), wakes: make(map[string]wakes), latest: make(map[string]Report), probers: make(map[string]*prober)}
 	r.ticks.Store(&ticks{})
 	return r
 }
@@ -124,6 +125,22 @@ func (r *Runner) Wake(check string, t vip.Trigger, gone bool) {
 	case r.rung <- struct{}{}:
 	default:
 	}
+}
+
+// Report takes what an application says of itself to a check of kind heartbeat, and
+// has that looked at. Any goroutine may call it; it does not block.
+func (r *Runner) Report(check string, said Report) {
+	r.mu.Lock()
+	r.latest[check] = said
+	r.mu.Unlock()
+	r.Wake(check, vip.TriggerReport, false)
+}
+
+// reported is the latest Report to a check; zero if there was none.
+func (r *Runner) reported(check string) Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.latest[check]
 }
 
 // wake hands over what Wake was asked.
@@ -191,9 +208,12 @@ func (r *Runner) replace(ctx context.Context, set []Probe) {
 		p.round = r.round
 		p.setFast(want.Fast)
 	}
-	for _, p := range r.probers {
+	for name, p := range r.probers {
 		if p.round != r.round {
 			p.end()
+			r.mu.Lock()
+			delete(r.latest, name)
+			r.mu.Unlock()
 		}
 	}
 }
@@ -207,6 +227,7 @@ func (r *Runner) start(ctx context.Context, want Probe, old *prober, window time
 		report: r.options.Report,
 		log:    r.options.Log.With("check", want.Name),
 		ticks:  &r.ticks,
+		latest: func() Report { return r.reported(want.Name) },
 		phase:  time.Duration(r.options.Rand.Int64N(int64(min(want.Interval, window)))).Truncate(phaseSlot),
 		cancel: cancel,
 		fast:   make(chan bool, 1),

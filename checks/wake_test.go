@@ -57,7 +57,7 @@ func TestAWakeUpWaitsForTheProbeUnderWay(t *testing.T) {
 		c := config("web", s)
 		c.Interval = time.Minute
 		r.Apply([]Probe{{Config: c}})
-		pass(200 * time.Millisecond)      // a phase, and half of the probe
+		pass(200 * time.Millisecond)          // a phase, and half of the probe
 		r.Wake("web", vip.TriggerFile, false) // what it changed may have come too late for the probe
 		r.Wake("web", vip.TriggerListener, false)
 		pass(time.Second)

@@ -36,7 +36,7 @@ func newRootCommand() *cobra.Command {
 	flags.String(config.FlagStateDir, config.DefaultStateDir, "`DIR` for what must survive a crash (ANYVIP_STATE_DIR)")
 	flags.String(config.FlagLogLevel, config.DefaultLogLevel, "debug, info, warn or error (ANYVIP_LOG_LEVEL)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRunCommand(), newStatusCommand(), newDrainCommand(), newUndrainCommand(), newCheckCommand(),
+	root.AddCommand(newRunCommand(), newStatusCommand(), newDrainCommand(), newUndrainCommand(), newCheckCommand(), newHeartbeatCommand(),
 		newCheckConfigCommand(), newConfigCommand(), newVersionCommand())
 	return root
 }

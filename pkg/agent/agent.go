@@ -78,13 +78,14 @@ func New(o Options) (*Agent, error) {
 	a.flows = flow.New(flow.Options{Report: a.mail.flows, Log: part(o.Log, "flow")})
 	a.intents = intent.New(intent.Options{StateDir: o.StateDir, Report: a.mail.intents, Log: part(o.Log, "intent")})
 	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply,
-		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, drain: a.intents.Put, undrain: a.intents.Remove},
+		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove},
 		a.mail, a.snapshots, o.Log)
 	a.loop.input.Booted = booted()
 	a.loop.takeIntents(a.intents.Load()) // before the first decision: what is drained is never announced in between
 	a.alive = alive{pulses: []pulse{{"agent loop", a.loop.lastBeat}, {"check runner", a.checks.LastTick}, {"bgp engine", a.bgp.LastPass}}}
 
-	a.api = api.NewServer(api.Options{Socket: o.Socket, Snapshots: a.snapshots, Commander: commander{a.mail}, Log: part(o.Log, "api")})
+	a.api = api.NewServer(api.Options{Socket: o.Socket, Snapshots: a.snapshots, Commander: commander{a.mail},
+		Group: o.Config.API.Group, Operators: o.Config.API.Operators, Log: part(o.Log, "api")})
 	a.web = web.NewServer(web.Options{Listen: o.Config.HTTP.Listen, Snapshots: a.snapshots, Metrics: metrics.Handler(a.snapshots),
 		Alive: a.alive.health, Log: part(o.Log, "web")})
 	if err := a.api.Listen(); err != nil {
@@ -128,7 +129,7 @@ func (a *Agent) Reload() {
 
 // warnRestart says what a reload cannot change.
 func (a *Agent) warnRestart(c *config.Config) {
-	if was := a.options.Config.API; c.API != was {
+	if was := a.options.Config.API; !c.API.Equal(was) {
 		a.log.Warn("api changed: takes effect at the next restart", "running", was.Socket, "file", c.API.Socket)
 	}
 	if was := a.options.Config.HTTP; c.HTTP != was {

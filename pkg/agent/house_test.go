@@ -50,6 +50,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	gone CHECK | appears CHECK     the kernel says that its listener ended, or is there
 //	wants probe CHECK              as a client; what it is answered is seen
 //	wants drain|undrain NAME [DURATION] [REASON]   node is all of it
+//	reports CHECK USER OUTCOME [DETAIL]   an application
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
 //	stop REASON                    as a signal would
 //	end                            the end of the script
@@ -119,7 +120,7 @@ func playHouse(t *testing.T, parts map[string]string) string {
 	h.speaker.notify = engine.Notify
 	h.host = newFakeHost(h.seen, h.mail)
 	l := newLoop(c, "test", receivers{bgp: engine.Apply, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
-		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, drain: h.drains.put, undrain: h.drains.remove},
+		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove},
 		h.mail, h.status, slog.New(h.seen.handler()))
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -149,6 +150,9 @@ func (h *house) load(name string) (*config.Config, error) {
 		return nil, err
 	}
 	for i := range c.Checks {
+		if _, told := c.Checks[i].Kind.(*checks.Heartbeat); told {
+			continue
+		}
 		c.Checks[i].Kind = fakeKind{name: c.Checks[i].Name, takes: time.Duration(i+1) * time.Millisecond, world: h.world}
 	}
 	return c, nil
@@ -202,6 +206,10 @@ func (h *house) do(words []string) error {
 		h.mail.hint(hint.Hint{Check: args[0], Source: hint.Listener, Gone: gone, Detail: "127.0.0.1:80 " + verb, At: time.Now()})
 	case "wants":
 		return h.wants(args[0], args[1], words[3:])
+	case "reports":
+		o := map[string]vip.Outcome{"pass": vip.Pass, "degraded": vip.Degraded, "fail": vip.Fail}[args[2]]
+		h.mail.wish(wish{api.Heartbeat{Check: args[0], Outcome: o, Detail: strings.TrimSpace(strings.Join(args[3:], " ")), Actor: api.Actor{Name: args[1]}},
+			func(_ api.Reply, err error) { h.seen.add("client", "%s reports %s to %s: error %v", args[1], args[2], args[0], err) }})
 	case "flows":
 		return h.host.flows(args[0], args[1] == "still")
 	case "reload":
@@ -224,7 +232,7 @@ func (h *house) wants(what, name string, rest []string) error {
 	case "probe":
 		c = api.Probe{Check: name}
 	case "drain":
-		d := api.Drain{Service: target, Actor: "kim"}
+		d := api.Drain{Service: target, Actor: api.Actor{Name: "kim", Operator: true}}
 		if len(rest) > 0 {
 			if lasting, err := time.ParseDuration(rest[0]); err == nil {
 				d.For, rest = lasting, rest[1:]
@@ -233,7 +241,7 @@ func (h *house) wants(what, name string, rest []string) error {
 		d.Reason = strings.Join(rest, " ")
 		c = d
 	case "undrain":
-		c = api.Undrain{Service: target, Actor: "kim"}
+		c = api.Undrain{Service: target, Actor: api.Actor{Name: "kim", Operator: true}}
 	default:
 		return fmt.Errorf("nobody wants that")
 	}

@@ -39,6 +39,7 @@ type receivers struct {
 	hints     func([]hint.Watch)
 	flows     func([]netip.Addr)
 	wake      func(check string, t vip.Trigger, gone bool)
+	report    func(check string, r checks.Report)
 	drain     func(d intent.Drain, done func(error))
 	undrain   func(service string, done func(error))
 }

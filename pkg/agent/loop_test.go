@@ -23,7 +23,7 @@ import (
 func lonelyLoop(c *config.Config) (*loop, *mailbox, *status.Publisher) {
 	mail, snapshots := newMailbox(), status.NewPublisher()
 	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {},
-		hints: func([]hint.Watch) {}, flows: func([]netip.Addr) {}, wake: func(string, vip.Trigger, bool) {},
+		hints: func([]hint.Watch) {}, flows: func([]netip.Addr) {}, wake: func(string, vip.Trigger, bool) {}, report: func(string, checks.Report) {},
 		drain: func(intent.Drain, func(error)) {}, undrain: func(string, func(error)) {}}
 	return newLoop(c, "test", nobody, mail, snapshots, slog.New(slog.DiscardHandler)), mail, snapshots
 }

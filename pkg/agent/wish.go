@@ -3,7 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
+	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/event"
@@ -57,7 +60,26 @@ func (l *loop) grant(w wish) {
 		l.grantDrain(c, reply, w.answer)
 	case api.Undrain:
 		l.grantUndrain(c, reply, w.answer)
+	case api.Heartbeat:
+		w.answer(reply, l.takeHeartbeat(c))
 	}
+}
+
+// takeHeartbeat hands a report to its check, if that is who may report.
+func (l *loop) takeHeartbeat(c api.Heartbeat) error {
+	k := l.checks[c.Check]
+	if k == nil {
+		return api.Unknown("check", c.Check, config.Nearest(c.Check, sorted(l.checks)))
+	}
+	h, ok := k.config.Kind.(*checks.Heartbeat)
+	if !ok {
+		return api.NotThere("check " + c.Check + " is of kind " + k.config.KindName() + ", which asks by itself; only heartbeat takes reports")
+	}
+	if !c.Actor.Operator && !slices.Contains(h.Users, c.Actor.Name) {
+		return fmt.Errorf("%w: user %s may not report for check %s; its users and api.operators may", api.ErrForbidden, c.Actor, c.Check)
+	}
+	l.out.report(c.Check, checks.Report{At: l.at, Outcome: c.Outcome, Detail: c.Detail})
+	return nil
 }
 
 func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, error)) {
@@ -66,8 +88,8 @@ func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, e
 		return
 	}
 	_, reply.Replaced = l.input.Drains[c.Service]
-	l.recordWish(c.Service, "drain asked for", c.Actor, c.Reason)
-	l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor, At: l.at, Left: c.For}, func(err error) {
+	l.recordWish(c.Service, "drain asked for", c.Actor.Name, c.Reason)
+	l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor.Name, At: l.at, Left: c.For}, func(err error) {
 		if err != nil {
 			reply.Warning = "it will not survive a restart of the agent: " + err.Error()
 		}
@@ -96,7 +118,7 @@ func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Repl
 	if node && c.Service != "" {
 		reply.Warning = "the node is drained too, so it stays off: anyvip undrain --node"
 	}
-	l.recordWish(c.Service, "undrain asked for", c.Actor, "")
+	l.recordWish(c.Service, "undrain asked for", c.Actor.Name, "")
 	l.out.undrain(c.Service, func(err error) {
 		if err != nil {
 			reply.Warning = "a restart of the agent would bring the drain back: " + err.Error()

@@ -120,6 +120,15 @@ func (c *Client) Undrain(ctx context.Context, service string) (*anyvipv1.Undrain
 	return out, nil
 }
 
+// Heartbeat reports to a check of kind heartbeat how the application is. It blocks
+// until the agent has taken the report.
+func (c *Client) Heartbeat(ctx context.Context, check string, o anyvipv1.Outcome_Enum, detail string) error {
+	if _, err := c.control.Heartbeat(ctx, &anyvipv1.HeartbeatRequest{Check: check, Outcome: o, Detail: detail}); err != nil {
+		return c.explain(err)
+	}
+	return nil
+}
+
 // explain says what an error of a call means for an operator.
 func (c *Client) explain(err error) error {
 	switch grpcstatus.Code(err) { //nolint:exhaustive // the rest says enough by itself
@@ -127,7 +136,7 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("the agent at %s has ended", c.socket)
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("the agent at %s does not answer: it is stopped or stuck; look at its log", c.socket)
-	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition:
+	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition, codes.PermissionDenied:
 		return errors.New(grpcstatus.Convert(err).Message())
 	case codes.Unimplemented:
 		return fmt.Errorf("the agent at %s does not know this call: it is older than this program", c.socket)

@@ -11,9 +11,10 @@ import (
 
 	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
 	"github.com/anyvip/anyvip/pkg/status"
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// Command is what a client wants done: one of Probe, Drain, Undrain.
+// Command is what a client wants done: one of Probe, Drain, Undrain, Heartbeat.
 type Command interface{ command() }
 
 // Probe asks for one more probe of a check.
@@ -23,19 +24,28 @@ type Probe struct{ Check string }
 type Drain struct {
 	Service string // empty: the node
 	Reason  string
-	Actor   string        // who asks, as the kernel says
+	Actor   Actor
 	For     time.Duration // 0: until it is taken back
 }
 
 // Undrain takes a drain back.
 type Undrain struct {
 	Service string // empty: the node
-	Actor   string
+	Actor   Actor
 }
 
-func (Probe) command()   {}
-func (Drain) command()   {}
-func (Undrain) command() {}
+// Heartbeat is what an application says of itself to a check of kind heartbeat.
+type Heartbeat struct {
+	Check   string
+	Outcome vip.Outcome // Pass, Degraded or Fail
+	Detail  string
+	Actor   Actor // whether it may, the check says
+}
+
+func (Probe) command()     {}
+func (Drain) command()     {}
+func (Undrain) command()   {}
+func (Heartbeat) command() {}
 
 // Reply is what became of a Command.
 type Reply struct {
@@ -47,6 +57,9 @@ type Reply struct {
 // ErrUnknown is the error of a Commander for a name that it does not know; its text
 // names the nearest one.
 var ErrUnknown = errors.New("unknown")
+
+// ErrForbidden is the error of a Commander for what the caller may not do.
+var ErrForbidden = errors.New("forbidden")
 
 // Commander does what clients want. Do may block until the wish is safe on disk, or
 // ctx ends; many goroutines may call it.
@@ -66,6 +79,9 @@ func (c *control) CheckNow(ctx context.Context, r *anyvipv1.CheckNowRequest) (*a
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, maxProbe+probeGrace)
 	defer stop()
+	if _, err := c.operator(ctx); err != nil {
+		return nil, err
+	}
 	asked, err := c.do(ctx, Probe{Check: r.GetCheck()})
 	if err != nil {
 		return nil, err
@@ -101,7 +117,11 @@ func (c *control) Drain(ctx context.Context, r *anyvipv1.DrainRequest) (*anyvipv
 	if len(r.GetReason()) > maxReason {
 		return nil, grpcstatus.Errorf(codes.InvalidArgument, "the reason has %d bytes; at most %d", len(r.GetReason()), maxReason)
 	}
-	d := Drain{Service: r.GetService(), Reason: oneLine(r.GetReason()), Actor: actorOf(ctx), For: r.GetDuration().AsDuration()}
+	actor, err := c.operator(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := Drain{Service: r.GetService(), Reason: oneLine(r.GetReason()), Actor: actor, For: r.GetDuration().AsDuration()}
 	if r.GetDuration() != nil && (!r.GetDuration().IsValid() || d.For <= 0) {
 		return nil, grpcstatus.Errorf(codes.InvalidArgument, "the duration %s is over before it begins; it must be more than zero", d.For)
 	}
@@ -119,13 +139,38 @@ func (c *control) Undrain(ctx context.Context, r *anyvipv1.UndrainRequest) (*any
 	if err := target(r.GetService(), r.GetNode()); err != nil {
 		return nil, err
 	}
+	actor, err := c.operator(ctx)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := c.whileServing(ctx)
 	defer cancel()
-	reply, err := c.do(ctx, Undrain{Service: r.GetService(), Actor: actorOf(ctx)})
+	reply, err := c.do(ctx, Undrain{Service: r.GetService(), Actor: actor})
 	if err != nil {
 		return nil, err
 	}
 	return &anyvipv1.UndrainResponse{Warning: text(reply.Warning)}, nil
+}
+
+// outcomes are what an application may say of itself.
+var outcomes = map[anyvipv1.Outcome_Enum]vip.Outcome{
+	anyvipv1.Outcome_UNSPECIFIED: vip.Pass, anyvipv1.Outcome_PASS: vip.Pass,
+	anyvipv1.Outcome_DEGRADED: vip.Degraded, anyvipv1.Outcome_FAIL: vip.Fail,
+}
+
+// Heartbeat hands the report over.
+func (c *control) Heartbeat(ctx context.Context, r *anyvipv1.HeartbeatRequest) (*anyvipv1.HeartbeatResponse, error) {
+	o, ok := outcomes[r.GetOutcome()]
+	if !ok {
+		return nil, grpcstatus.Errorf(codes.InvalidArgument, "%s is no outcome that an application reports; PASS, DEGRADED or FAIL", r.GetOutcome())
+	}
+	ctx, cancel := c.whileServing(ctx)
+	defer cancel()
+	_, err := c.do(ctx, Heartbeat{Check: r.GetCheck(), Outcome: o, Detail: oneLine(r.GetDetail()), Actor: c.actorOf(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	return &anyvipv1.HeartbeatResponse{}, nil
 }
 
 // target refuses a wish for nothing, and for both.
@@ -145,6 +190,8 @@ func (c *control) do(ctx context.Context, command Command) (Reply, error) {
 		return reply, c.ended(ctx.Err())
 	case errors.Is(err, ErrUnknown):
 		return reply, grpcstatus.Error(codes.NotFound, err.Error())
+	case errors.Is(err, ErrForbidden):
+		return reply, grpcstatus.Error(codes.PermissionDenied, err.Error())
 	}
 	return reply, grpcstatus.Error(codes.FailedPrecondition, err.Error())
 }

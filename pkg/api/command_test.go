@@ -2,9 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,15 +59,15 @@ func TestADrainIsHandedOverWithWhoAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Drain{Service: "web", Reason: "new disks", Actor: me.Username, For: 2 * time.Hour}); len(s.agent.asked) != 1 || s.agent.asked[0] != want {
+	if want := (Drain{Service: "web", Reason: "new disks", Actor: Actor{me.Username, true}, For: 2 * time.Hour}); len(s.agent.asked) != 1 || s.agent.asked[0] != want {
 		t.Errorf("asked %+v, want %+v", s.agent.asked, want)
 	}
 	s.agent.answers(Reply{}, nil)
-	if _, err := c.Drain(t.Context(), "", "", 0); err != nil || s.agent.asked[0] != (Drain{Actor: me.Username}) {
+	if _, err := c.Drain(t.Context(), "", "", 0); err != nil || s.agent.asked[0] != (Drain{Actor: Actor{me.Username, true}}) {
 		t.Errorf("%+v, %v", s.agent.asked, err)
 	}
 	s.agent.answers(Reply{Warning: "the node is drained too"}, nil)
-	if reply, err := c.Undrain(t.Context(), "web"); err != nil || reply.GetWarning() == "" || s.agent.asked[0] != (Undrain{Service: "web", Actor: me.Username}) {
+	if reply, err := c.Undrain(t.Context(), "web"); err != nil || reply.GetWarning() == "" || s.agent.asked[0] != (Undrain{Service: "web", Actor: Actor{me.Username, true}}) {
 		t.Errorf("%+v, %v", s.agent.asked, err)
 	}
 }
@@ -135,4 +140,80 @@ func TestACallEndsWithTheAgent(t *testing.T) {
 	if err := <-failed; err == nil || !strings.Contains(err.Error(), "has ended") {
 		t.Error(err)
 	}
+}
+
+func TestAHeartbeatIsHandedOver(t *testing.T) {
+	s := serve(t)
+	c := dial(t, s.socket)
+	if err := c.Heartbeat(t.Context(), "queue", anyvipv1.Outcome_DEGRADED, "12 wait"); err != nil {
+		t.Fatal(err)
+	}
+	got, ok := s.agent.asked[0].(Heartbeat)
+	if !ok || got.Check != "queue" || got.Outcome != vip.Degraded || got.Detail != "12 wait" || !got.Actor.Operator {
+		t.Errorf("%+v", s.agent.asked)
+	}
+	if err := c.Heartbeat(t.Context(), "queue", anyvipv1.Outcome_ERROR, ""); err == nil || !strings.Contains(err.Error(), "no outcome") {
+		t.Errorf("an outcome that nobody reports: %v", err)
+	}
+	s.agent.answers(Reply{}, fmt.Errorf("%w: user app may not", ErrForbidden))
+	if err := c.Heartbeat(t.Context(), "queue", anyvipv1.Outcome_PASS, ""); err == nil || !strings.Contains(err.Error(), "may not") {
+		t.Errorf("forbidden: %v", err)
+	}
+}
+
+// Who is let in by the socket's mode may look; changing something takes an operator.
+func TestLookingIsNotChanging(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be somebody else")
+	}
+	for _, operators := range [][]string{nil, {"nobody"}} {
+		s := serveAs(t, func(o *Options) { o.Group, o.Operators = "nogroup", operators })
+		s.snapshots.Publish(fullSnapshot())
+		for path := s.socket; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				if err := os.Chmod(path, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestAsNobody$", "-test.v")
+		cmd.Env = append(os.Environ(), "ANYVIP_TEST_SOCKET="+s.socket)
+		nobody := uint32(65534)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		want := "drain: user nobody may look, but not change anything"
+		if operators != nil {
+			want = "drain: done"
+		}
+		if !strings.Contains(string(out), "status: 7") || !strings.Contains(string(out), want) || !strings.Contains(string(out), "heartbeat: done") {
+			t.Errorf("operators %v:\n%s", operators, out)
+		}
+		if h, ok := s.agent.asked[len(s.agent.asked)-1].(Heartbeat); !ok || h.Actor != (Actor{"nobody", operators != nil}) {
+			t.Errorf("operators %v: asked %+v", operators, s.agent.asked)
+		}
+	}
+}
+
+// TestAsNobody is the other end of TestLookingIsNotChanging.
+func TestAsNobody(t *testing.T) {
+	socket := os.Getenv("ANYVIP_TEST_SOCKET")
+	if socket == "" {
+		t.Skip("is run by TestLookingIsNotChanging")
+	}
+	c := dial(t, socket)
+	st, err := c.Status(t.Context())
+	fmt.Println("status:", st.GetSerial(), err)
+	say := func(what string, err error) {
+		if err == nil {
+			fmt.Println(what + ": done")
+		} else {
+			fmt.Println(what+":", err)
+		}
+	}
+	_, err = c.Drain(t.Context(), "web", "", 0)
+	say("drain", err)
+	say("heartbeat", c.Heartbeat(t.Context(), "queue", anyvipv1.Outcome_PASS, ""))
 }

@@ -21,6 +21,7 @@ type control struct {
 	anyvipv1.UnimplementedControlServer
 	snapshots *status.Publisher
 	commander Commander
+	operators []string
 	serving   context.Context // ends when the server is asked to end, and all calls with it
 }
 

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
-	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+	grpcstatus "google.golang.org/grpc/status"
 )
 
 // peerCredentials are those of a unix socket: nothing is encrypted, and the kernel
@@ -24,7 +27,6 @@ type peerCredentials struct {
 type caller struct {
 	credentials.CommonAuthInfo
 	uid uint32
-	pid int32
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -36,19 +38,11 @@ func (p peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.Auth
 	if !ok {
 		return nil, nil, fmt.Errorf("api: a connection that is no unix socket: %T", c)
 	}
-	raw, err := u.SyscallConn()
+	cred, err := peerOf(u)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("api: who connects: %w", err)
 	}
-	var cred *unix.Ucred
-	var asked error
-	if err := raw.Control(func(fd uintptr) { cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return nil, nil, err
-	}
-	if asked != nil {
-		return nil, nil, fmt.Errorf("api: who connects: %w", asked)
-	}
-	return c, caller{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, uid: cred.Uid, pid: cred.Pid}, nil
+	return c, caller{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}, uid: cred.Uid}, nil
 }
 
 // Clone implements credentials.TransportCredentials.
@@ -56,21 +50,40 @@ func (p peerCredentials) Clone() credentials.TransportCredentials {
 	return peerCredentials{p.TransportCredentials.Clone()}
 }
 
-// actorOf names who calls: the user, or its number where it has no name here.
-func actorOf(ctx context.Context) string {
+// Actor is who calls.
+type Actor struct {
+	Name     string // the user, or "uid N" where it has no name here
+	Operator bool   // may drain and probe
+}
+
+func (a Actor) String() string { return a.Name }
+
+// actorOf asks the connection who calls.
+func (c *control) actorOf(ctx context.Context) Actor {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return "unknown"
+		return Actor{Name: "unknown"}
 	}
-	c, ok := p.AuthInfo.(caller)
+	who, ok := p.AuthInfo.(caller)
 	if !ok {
-		return "unknown"
+		return Actor{Name: "unknown"}
 	}
-	id := strconv.FormatUint(uint64(c.uid), 10)
+	id := strconv.FormatUint(uint64(who.uid), 10)
+	a := Actor{Name: "uid " + id}
 	if u, err := user.LookupId(id); err == nil {
-		return u.Username
+		a.Name = u.Username
 	}
-	return "uid " + id
+	a.Operator = who.uid == 0 || int(who.uid) == os.Getuid() || slices.Contains(c.operators, a.Name)
+	return a
+}
+
+// operator is who calls, or an error unless that is one.
+func (c *control) operator(ctx context.Context) (Actor, error) {
+	a := c.actorOf(ctx)
+	if !a.Operator {
+		return a, grpcstatus.Errorf(codes.PermissionDenied, "user %s may look, but not change anything; root may, and whoever api.operators names", a)
+	}
+	return a, nil
 }
 
 // oneLine makes an operator's words fit for logs and terminals.

@@ -20,11 +20,13 @@ const (
 	maxStreams = 16          // calls at a time on one connection
 )
 
-// Options are what a Server needs; all are required.
+// Options are what a Server needs.
 type Options struct {
 	Socket    string // path, at most 107 bytes
 	Snapshots *status.Publisher
 	Commander Commander
+	Group     string   // whose members may connect; empty: root's
+	Operators []string // users that may change something, besides root and the agent's own
 	Log       *slog.Logger
 }
 
@@ -43,6 +45,11 @@ func NewServer(o Options) *Server { return &Server{options: o} }
 // is an error. Who calls Listen calls Run or Close.
 func (s *Server) Listen() error {
 	k, err := listen(s.options.Socket)
+	if err == nil {
+		if err = giveTo(s.options.Socket, s.options.Group); err != nil {
+			err = errors.Join(err, k.remove())
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("api: socket %s: %w", s.options.Socket, err)
 	}
@@ -58,7 +65,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),
 		grpc.Creds(peerCredentials{insecure.NewCredentials()}))
-	anyvipv1.RegisterControlServer(g, &control{snapshots: s.options.Snapshots, commander: s.options.Commander, serving: ctx})
+	anyvipv1.RegisterControlServer(g, &control{snapshots: s.options.Snapshots, commander: s.options.Commander, operators: s.options.Operators, serving: ctx})
 	s.options.Log.Info("api listens", "socket", s.options.Socket)
 
 	served := make(chan error, 1)

@@ -26,8 +26,15 @@ type serving struct {
 
 func serve(t *testing.T) serving {
 	t.Helper()
+	return serveAs(t, func(*Options) {})
+}
+
+func serveAs(t *testing.T, change func(*Options)) serving {
+	t.Helper()
 	s := serving{snapshots: status.NewPublisher(), agent: &fakeAgent{}, socket: filepath.Join(t.TempDir(), "run", "anyvip.sock"), ended: make(chan error, 1)}
-	server := NewServer(Options{Socket: s.socket, Snapshots: s.snapshots, Commander: s.agent, Log: slog.New(slog.DiscardHandler)})
+	o := Options{Socket: s.socket, Snapshots: s.snapshots, Commander: s.agent, Log: slog.New(slog.DiscardHandler)}
+	change(&o)
+	server := NewServer(o)
 	if err := server.Listen(); err != nil {
 		t.Fatal(err)
 	}

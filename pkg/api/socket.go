@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -67,6 +69,22 @@ func listen(path string) (k *socket, err error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return &socket{UnixListener: l, path: path, file: file, lock: lock}, nil
+}
+
+// giveTo makes a group the one of the file at path; without a name it stays.
+func giveTo(path, group string) error {
+	if group == "" {
+		return nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return fmt.Errorf("api.group: %w", err)
+	}
+	id, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(path, -1, id)
 }
 
 // bind listens on path with no more than the right mode from the first moment:
@@ -139,16 +157,25 @@ func inUse(path string) error {
 
 // listenerPID is the process that listens at the other end of conn.
 func listenerPID(conn *net.UnixConn) (int32, error) {
-	raw, err := conn.SyscallConn()
+	cred, err := peerOf(conn)
 	if err != nil {
 		return 0, err
+	}
+	return cred.Pid, nil
+}
+
+// peerOf is who is at the other end of conn, or was when it was made.
+func peerOf(conn *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
 	var cred *unix.Ucred
 	cerr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
 	if err := errors.Join(cerr, err); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return cred.Pid, nil
+	return cred, nil
 }
 
 // takeLock locks the file at path, made if missing. The error is EWOULDBLOCK

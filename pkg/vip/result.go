@@ -55,11 +55,12 @@ const (
 	TriggerUnit                    // the service's systemd unit changed its state
 	TriggerLink                    // a link of this host went up or down
 	TriggerAddress                 // an address of this host came or went
+	TriggerReport                  // the application reported how it is
 
 	TriggerCount = iota // how many there are
 )
 
-var triggerNames = [...]string{"interval", "start", "request", "listener", "process", "file", "unit", "link", "address"}
+var triggerNames = [...]string{"interval", "start", "request", "listener", "process", "file", "unit", "link", "address", "report"}
 
 func (t Trigger) String() string { return name(triggerNames[:], int(t)) }
 

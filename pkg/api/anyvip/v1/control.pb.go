@@ -35,6 +35,107 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// HeartbeatRequest is what an application says of itself.
+type HeartbeatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The check, as configured.
+	Check string `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	// PASS, DEGRADED or FAIL; unset: PASS.
+	Outcome Outcome_Enum `protobuf:"varint,2,opt,name=outcome,proto3,enum=anyvip.v1.Outcome_Enum" json:"outcome,omitempty"`
+	// One line for an operator; may be empty.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatRequest) Reset() {
+	*x = HeartbeatRequest{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatRequest) ProtoMessage() {}
+
+func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
+func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *HeartbeatRequest) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetOutcome() Outcome_Enum {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_UNSPECIFIED
+}
+
+func (x *HeartbeatRequest) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// HeartbeatResponse says that the report was taken.
+type HeartbeatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeartbeatResponse) Reset() {
+	*x = HeartbeatResponse{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeartbeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeartbeatResponse) ProtoMessage() {}
+
+func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
 // CheckNowRequest names a check.
 type CheckNowRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -46,7 +147,7 @@ type CheckNowRequest struct {
 
 func (x *CheckNowRequest) Reset() {
 	*x = CheckNowRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	mi := &file_anyvip_v1_control_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +159,7 @@ func (x *CheckNowRequest) String() string {
 func (*CheckNowRequest) ProtoMessage() {}
 
 func (x *CheckNowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[0]
+	mi := &file_anyvip_v1_control_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +172,7 @@ func (x *CheckNowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckNowRequest.ProtoReflect.Descriptor instead.
 func (*CheckNowRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{0}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CheckNowRequest) GetCheck() string {
@@ -92,7 +193,7 @@ type CheckNowResponse struct {
 
 func (x *CheckNowResponse) Reset() {
 	*x = CheckNowResponse{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	mi := &file_anyvip_v1_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +205,7 @@ func (x *CheckNowResponse) String() string {
 func (*CheckNowResponse) ProtoMessage() {}
 
 func (x *CheckNowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[1]
+	mi := &file_anyvip_v1_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +218,7 @@ func (x *CheckNowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckNowResponse.ProtoReflect.Descriptor instead.
 func (*CheckNowResponse) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CheckNowResponse) GetCheck() *Check {
@@ -144,7 +245,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[2]
+	mi := &file_anyvip_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -156,7 +257,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[2]
+	mi := &file_anyvip_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -169,7 +270,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DrainRequest) GetService() string {
@@ -214,7 +315,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[3]
+	mi := &file_anyvip_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +327,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[3]
+	mi := &file_anyvip_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +340,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DrainResponse) GetReplaced() bool {
@@ -269,7 +370,7 @@ type UndrainRequest struct {
 
 func (x *UndrainRequest) Reset() {
 	*x = UndrainRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[4]
+	mi := &file_anyvip_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +382,7 @@ func (x *UndrainRequest) String() string {
 func (*UndrainRequest) ProtoMessage() {}
 
 func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[4]
+	mi := &file_anyvip_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +395,7 @@ func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainRequest.ProtoReflect.Descriptor instead.
 func (*UndrainRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UndrainRequest) GetService() string {
@@ -323,7 +424,7 @@ type UndrainResponse struct {
 
 func (x *UndrainResponse) Reset() {
 	*x = UndrainResponse{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[5]
+	mi := &file_anyvip_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +436,7 @@ func (x *UndrainResponse) String() string {
 func (*UndrainResponse) ProtoMessage() {}
 
 func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[5]
+	mi := &file_anyvip_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +449,7 @@ func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainResponse.ProtoReflect.Descriptor instead.
 func (*UndrainResponse) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UndrainResponse) GetWarning() string {
@@ -367,7 +468,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[6]
+	mi := &file_anyvip_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +480,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[6]
+	mi := &file_anyvip_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +493,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 // WatchStatusRequest asks for everything.
@@ -404,7 +505,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[7]
+	mi := &file_anyvip_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +517,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[7]
+	mi := &file_anyvip_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +530,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 // Status is the agent at one moment, consistent in itself.
@@ -473,7 +574,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[8]
+	mi := &file_anyvip_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +586,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[8]
+	mi := &file_anyvip_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +599,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Status) GetSerial() uint64 {
@@ -627,7 +728,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +740,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[9]
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +753,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Service) GetName() string {
@@ -716,7 +817,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[10]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +829,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[10]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +842,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reason) GetCode() ReasonCode_Enum {
@@ -796,7 +897,7 @@ type ServiceAddress struct {
 
 func (x *ServiceAddress) Reset() {
 	*x = ServiceAddress{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +909,7 @@ func (x *ServiceAddress) String() string {
 func (*ServiceAddress) ProtoMessage() {}
 
 func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +922,7 @@ func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAddress.ProtoReflect.Descriptor instead.
 func (*ServiceAddress) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ServiceAddress) GetPrefix() string {
@@ -892,7 +993,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1005,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1018,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Check) GetName() string {
@@ -1046,7 +1147,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1159,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1172,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Result) GetAt() *timestamppb.Timestamp {
@@ -1156,7 +1257,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1269,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1282,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Session) GetPeer() string {
@@ -1304,7 +1405,7 @@ type DefaultRoute struct {
 
 func (x *DefaultRoute) Reset() {
 	*x = DefaultRoute{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1417,7 @@ func (x *DefaultRoute) String() string {
 func (*DefaultRoute) ProtoMessage() {}
 
 func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1430,7 @@ func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultRoute.ProtoReflect.Descriptor instead.
 func (*DefaultRoute) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DefaultRoute) GetFamily() Family_Enum {
@@ -1376,7 +1477,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1489,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1502,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Address) GetAddress() string {
@@ -1476,7 +1577,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1589,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1602,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Event) GetSerial() uint64 {
@@ -1566,7 +1667,7 @@ type Reload struct {
 
 func (x *Reload) Reset() {
 	*x = Reload{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1679,7 @@ func (x *Reload) String() string {
 func (*Reload) ProtoMessage() {}
 
 func (x *Reload) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1692,7 @@ func (x *Reload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reload.ProtoReflect.Descriptor instead.
 func (*Reload) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reload) GetAt() *timestamppb.Timestamp {
@@ -1621,7 +1722,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1734,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1747,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Counters) GetDecisions() uint64 {
@@ -1667,7 +1768,12 @@ var File_anyvip_v1_control_proto protoreflect.FileDescriptor
 
 const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17anyvip/v1/control.proto\x12\tanyvip.v1\x1a\x1aanyvip/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"'\n" +
+	"\x17anyvip/v1/control.proto\x12\tanyvip.v1\x1a\x1aanyvip/v1/vocabulary.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n" +
+	"\x10HeartbeatRequest\x12\x14\n" +
+	"\x05check\x18\x01 \x01(\tR\x05check\x121\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x17.anyvip.v1.Outcome.EnumR\aoutcome\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x13\n" +
+	"\x11HeartbeatResponse\"'\n" +
 	"\x0fCheckNowRequest\x12\x14\n" +
 	"\x05check\x18\x01 \x01(\tR\x05check\":\n" +
 	"\x10CheckNowResponse\x12&\n" +
@@ -1789,13 +1895,14 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\tR\x05error\"K\n" +
 	"\bCounters\x12\x1c\n" +
 	"\tdecisions\x18\x01 \x01(\x04R\tdecisions\x12!\n" +
-	"\faddress_adds\x18\x02 \x01(\x04R\vaddressAdds2\xcc\x02\n" +
+	"\faddress_adds\x18\x02 \x01(\x04R\vaddressAdds2\x94\x03\n" +
 	"\aControl\x12;\n" +
 	"\tGetStatus\x12\x1b.anyvip.v1.GetStatusRequest\x1a\x11.anyvip.v1.Status\x12A\n" +
 	"\vWatchStatus\x12\x1d.anyvip.v1.WatchStatusRequest\x1a\x11.anyvip.v1.Status0\x01\x12C\n" +
 	"\bCheckNow\x12\x1a.anyvip.v1.CheckNowRequest\x1a\x1b.anyvip.v1.CheckNowResponse\x12:\n" +
 	"\x05Drain\x12\x17.anyvip.v1.DrainRequest\x1a\x18.anyvip.v1.DrainResponse\x12@\n" +
-	"\aUndrain\x12\x19.anyvip.v1.UndrainRequest\x1a\x1a.anyvip.v1.UndrainResponseB5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
+	"\aUndrain\x12\x19.anyvip.v1.UndrainRequest\x1a\x1a.anyvip.v1.UndrainResponse\x12F\n" +
+	"\tHeartbeat\x12\x1b.anyvip.v1.HeartbeatRequest\x1a\x1c.anyvip.v1.HeartbeatResponseB5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
 
 var (
 	file_anyvip_v1_control_proto_rawDescOnce sync.Once
@@ -1809,106 +1916,111 @@ func file_anyvip_v1_control_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_control_proto_rawDescData
 }
 
-var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_anyvip_v1_control_proto_goTypes = []any{
-	(*CheckNowRequest)(nil),       // 0: anyvip.v1.CheckNowRequest
-	(*CheckNowResponse)(nil),      // 1: anyvip.v1.CheckNowResponse
-	(*DrainRequest)(nil),          // 2: anyvip.v1.DrainRequest
-	(*DrainResponse)(nil),         // 3: anyvip.v1.DrainResponse
-	(*UndrainRequest)(nil),        // 4: anyvip.v1.UndrainRequest
-	(*UndrainResponse)(nil),       // 5: anyvip.v1.UndrainResponse
-	(*GetStatusRequest)(nil),      // 6: anyvip.v1.GetStatusRequest
-	(*WatchStatusRequest)(nil),    // 7: anyvip.v1.WatchStatusRequest
-	(*Status)(nil),                // 8: anyvip.v1.Status
-	(*Service)(nil),               // 9: anyvip.v1.Service
-	(*Reason)(nil),                // 10: anyvip.v1.Reason
-	(*ServiceAddress)(nil),        // 11: anyvip.v1.ServiceAddress
-	(*Check)(nil),                 // 12: anyvip.v1.Check
-	(*Result)(nil),                // 13: anyvip.v1.Result
-	(*Session)(nil),               // 14: anyvip.v1.Session
-	(*DefaultRoute)(nil),          // 15: anyvip.v1.DefaultRoute
-	(*Address)(nil),               // 16: anyvip.v1.Address
-	(*Event)(nil),                 // 17: anyvip.v1.Event
-	(*Reload)(nil),                // 18: anyvip.v1.Reload
-	(*Counters)(nil),              // 19: anyvip.v1.Counters
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(Phase_Enum)(0),               // 22: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),         // 23: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),               // 24: anyvip.v1.Level.Enum
-	(ReasonCode_Enum)(0),          // 25: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),               // 26: anyvip.v1.Scope.Enum
-	(Outcome_Enum)(0),             // 27: anyvip.v1.Outcome.Enum
-	(Class_Enum)(0),               // 28: anyvip.v1.Class.Enum
-	(Trigger_Enum)(0),             // 29: anyvip.v1.Trigger.Enum
-	(SessionState_Enum)(0),        // 30: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0),        // 31: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),              // 32: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0),        // 33: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),           // 34: anyvip.v1.EventKind.Enum
+	(*HeartbeatRequest)(nil),      // 0: anyvip.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),     // 1: anyvip.v1.HeartbeatResponse
+	(*CheckNowRequest)(nil),       // 2: anyvip.v1.CheckNowRequest
+	(*CheckNowResponse)(nil),      // 3: anyvip.v1.CheckNowResponse
+	(*DrainRequest)(nil),          // 4: anyvip.v1.DrainRequest
+	(*DrainResponse)(nil),         // 5: anyvip.v1.DrainResponse
+	(*UndrainRequest)(nil),        // 6: anyvip.v1.UndrainRequest
+	(*UndrainResponse)(nil),       // 7: anyvip.v1.UndrainResponse
+	(*GetStatusRequest)(nil),      // 8: anyvip.v1.GetStatusRequest
+	(*WatchStatusRequest)(nil),    // 9: anyvip.v1.WatchStatusRequest
+	(*Status)(nil),                // 10: anyvip.v1.Status
+	(*Service)(nil),               // 11: anyvip.v1.Service
+	(*Reason)(nil),                // 12: anyvip.v1.Reason
+	(*ServiceAddress)(nil),        // 13: anyvip.v1.ServiceAddress
+	(*Check)(nil),                 // 14: anyvip.v1.Check
+	(*Result)(nil),                // 15: anyvip.v1.Result
+	(*Session)(nil),               // 16: anyvip.v1.Session
+	(*DefaultRoute)(nil),          // 17: anyvip.v1.DefaultRoute
+	(*Address)(nil),               // 18: anyvip.v1.Address
+	(*Event)(nil),                 // 19: anyvip.v1.Event
+	(*Reload)(nil),                // 20: anyvip.v1.Reload
+	(*Counters)(nil),              // 21: anyvip.v1.Counters
+	(Outcome_Enum)(0),             // 22: anyvip.v1.Outcome.Enum
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(Phase_Enum)(0),               // 25: anyvip.v1.Phase.Enum
+	(Disposition_Enum)(0),         // 26: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),               // 27: anyvip.v1.Level.Enum
+	(ReasonCode_Enum)(0),          // 28: anyvip.v1.ReasonCode.Enum
+	(Scope_Enum)(0),               // 29: anyvip.v1.Scope.Enum
+	(Class_Enum)(0),               // 30: anyvip.v1.Class.Enum
+	(Trigger_Enum)(0),             // 31: anyvip.v1.Trigger.Enum
+	(SessionState_Enum)(0),        // 32: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),        // 33: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),              // 34: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0),        // 35: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),           // 36: anyvip.v1.EventKind.Enum
 }
 var file_anyvip_v1_control_proto_depIdxs = []int32{
-	12, // 0: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
-	20, // 1: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
-	21, // 2: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
-	21, // 3: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
-	22, // 4: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
-	9,  // 5: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
-	12, // 6: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
-	14, // 7: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
-	16, // 8: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
-	17, // 9: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
-	18, // 10: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
-	19, // 11: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
-	15, // 12: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
-	23, // 13: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
-	24, // 14: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
-	21, // 15: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
-	10, // 16: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
-	11, // 17: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
-	25, // 18: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
-	21, // 19: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
-	21, // 20: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
-	10, // 21: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
-	26, // 22: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
-	27, // 23: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
-	21, // 24: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
-	28, // 25: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
-	21, // 26: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
-	13, // 27: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
-	21, // 28: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
-	21, // 29: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
-	27, // 30: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
-	28, // 31: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
-	20, // 32: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
-	29, // 33: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
-	30, // 34: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
-	21, // 35: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
-	31, // 36: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
-	20, // 37: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
-	32, // 38: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
-	32, // 39: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
-	33, // 40: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
-	21, // 41: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
-	21, // 42: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
-	21, // 43: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
-	34, // 44: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
-	21, // 45: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
-	6,  // 46: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
-	7,  // 47: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
-	0,  // 48: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
-	2,  // 49: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
-	4,  // 50: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
-	8,  // 51: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
-	8,  // 52: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
-	1,  // 53: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
-	3,  // 54: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
-	5,  // 55: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
-	51, // [51:56] is the sub-list for method output_type
-	46, // [46:51] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	22, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
+	14, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
+	23, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
+	24, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
+	24, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
+	25, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
+	11, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
+	14, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
+	16, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
+	18, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
+	19, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
+	20, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
+	21, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
+	17, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
+	26, // 14: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
+	27, // 15: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
+	24, // 16: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
+	12, // 17: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
+	13, // 18: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
+	28, // 19: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
+	24, // 20: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
+	24, // 21: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
+	12, // 22: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
+	29, // 23: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
+	22, // 24: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
+	24, // 25: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
+	30, // 26: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
+	24, // 27: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
+	15, // 28: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
+	24, // 29: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
+	24, // 30: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
+	22, // 31: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
+	30, // 32: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
+	23, // 33: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
+	31, // 34: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
+	32, // 35: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
+	24, // 36: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
+	33, // 37: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
+	23, // 38: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
+	34, // 39: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
+	34, // 40: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
+	35, // 41: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
+	24, // 42: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
+	24, // 43: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
+	24, // 44: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
+	36, // 45: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
+	24, // 46: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
+	8,  // 47: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
+	9,  // 48: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
+	2,  // 49: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
+	4,  // 50: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
+	6,  // 51: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
+	0,  // 52: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
+	10, // 53: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
+	10, // 54: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
+	3,  // 55: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
+	5,  // 56: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
+	7,  // 57: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
+	1,  // 58: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
+	53, // [53:59] is the sub-list for method output_type
+	47, // [47:53] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_anyvip_v1_control_proto_init() }
@@ -1923,7 +2035,7 @@ func file_anyvip_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_control_proto_rawDesc), len(file_anyvip_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	Control_CheckNow_FullMethodName    = "/anyvip.v1.Control/CheckNow"
 	Control_Drain_FullMethodName       = "/anyvip.v1.Control/Drain"
 	Control_Undrain_FullMethodName     = "/anyvip.v1.Control/Undrain"
+	Control_Heartbeat_FullMethodName   = "/anyvip.v1.Control/Heartbeat"
 )
 
 // ControlClient is the client API for Control service.
@@ -53,7 +54,7 @@ type ControlClient interface {
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Status], error)
 	// CheckNow has a check probed at once, and returns what that found. It waits for
 	// the probe, at most for the check's timeout and a second. NOT_FOUND: there is no
-	// such check.
+	// such check. This call and those below are for operators: PERMISSION_DENIED.
 	CheckNow(ctx context.Context, in *CheckNowRequest, opts ...grpc.CallOption) (*CheckNowResponse, error)
 	// Drain takes a service, or all of them, off the network: first less preferred,
 	// then withdrawn. It returns once the wish is on disk, not when it is done: Status
@@ -63,6 +64,10 @@ type ControlClient interface {
 	// Undrain takes a drain back: the service is announced as soon as it is healthy.
 	// NOT_FOUND: there is no such drain.
 	Undrain(ctx context.Context, in *UndrainRequest, opts ...grpc.CallOption) (*UndrainResponse, error)
+	// Heartbeat is how an application says how it is, to a check of kind heartbeat.
+	// NOT_FOUND: there is no such check. PERMISSION_DENIED: the check does not name the
+	// caller.
+	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error)
 }
 
 type controlClient struct {
@@ -132,6 +137,16 @@ func (c *controlClient) Undrain(ctx context.Context, in *UndrainRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HeartbeatResponse)
+	err := c.cc.Invoke(ctx, Control_Heartbeat_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -147,7 +162,7 @@ type ControlServer interface {
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[Status]) error
 	// CheckNow has a check probed at once, and returns what that found. It waits for
 	// the probe, at most for the check's timeout and a second. NOT_FOUND: there is no
-	// such check.
+	// such check. This call and those below are for operators: PERMISSION_DENIED.
 	CheckNow(context.Context, *CheckNowRequest) (*CheckNowResponse, error)
 	// Drain takes a service, or all of them, off the network: first less preferred,
 	// then withdrawn. It returns once the wish is on disk, not when it is done: Status
@@ -157,6 +172,10 @@ type ControlServer interface {
 	// Undrain takes a drain back: the service is announced as soon as it is healthy.
 	// NOT_FOUND: there is no such drain.
 	Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error)
+	// Heartbeat is how an application says how it is, to a check of kind heartbeat.
+	// NOT_FOUND: there is no such check. PERMISSION_DENIED: the check does not name the
+	// caller.
+	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -181,6 +200,9 @@ func (UnimplementedControlServer) Drain(context.Context, *DrainRequest) (*DrainR
 }
 func (UnimplementedControlServer) Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Undrain not implemented")
+}
+func (UnimplementedControlServer) Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Heartbeat not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -286,6 +308,24 @@ func _Control_Undrain_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Heartbeat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HeartbeatRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Heartbeat(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Heartbeat_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Heartbeat(ctx, req.(*HeartbeatRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -308,6 +348,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Undrain",
 			Handler:    _Control_Undrain_Handler,
+		},
+		{
+			MethodName: "Heartbeat",
+			Handler:    _Control_Heartbeat_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -961,21 +961,24 @@ const (
 	Trigger_LINK Trigger_Enum = 8
 	// An address of the host came or went.
 	Trigger_ADDRESS Trigger_Enum = 9
+	// The application reported how it is.
+	Trigger_REPORT Trigger_Enum = 10
 )
 
 // Enum value maps for Trigger_Enum.
 var (
 	Trigger_Enum_name = map[int32]string{
-		0: "UNSPECIFIED",
-		1: "INTERVAL",
-		2: "START",
-		3: "REQUEST",
-		4: "LISTENER",
-		5: "PROCESS",
-		6: "FILE",
-		7: "UNIT",
-		8: "LINK",
-		9: "ADDRESS",
+		0:  "UNSPECIFIED",
+		1:  "INTERVAL",
+		2:  "START",
+		3:  "REQUEST",
+		4:  "LISTENER",
+		5:  "PROCESS",
+		6:  "FILE",
+		7:  "UNIT",
+		8:  "LINK",
+		9:  "ADDRESS",
+		10: "REPORT",
 	}
 	Trigger_Enum_value = map[string]int32{
 		"UNSPECIFIED": 0,
@@ -988,6 +991,7 @@ var (
 		"UNIT":        7,
 		"LINK":        8,
 		"ADDRESS":     9,
+		"REPORT":      10,
 	}
 )
 
@@ -1642,8 +1646,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\aSERVICE\x10\x03\x12\v\n" +
 	"\aSESSION\x10\x04\x12\v\n" +
 	"\aADDRESS\x10\x05\x12\t\n" +
-	"\x05ROUTE\x10\x06\"\x8f\x01\n" +
-	"\aTrigger\"\x83\x01\n" +
+	"\x05ROUTE\x10\x06\"\x9b\x01\n" +
+	"\aTrigger\"\x8f\x01\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\f\n" +
 	"\bINTERVAL\x10\x01\x12\t\n" +
@@ -1654,7 +1658,10 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\x04FILE\x10\x06\x12\b\n" +
 	"\x04UNIT\x10\a\x12\b\n" +
 	"\x04LINK\x10\b\x12\v\n" +
-	"\aADDRESS\x10\tB5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
+	"\aADDRESS\x10\t\x12\n" +
+	"\n" +
+	"\x06REPORT\x10\n" +
+	"B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
 
 var (
 	file_anyvip_v1_vocabulary_proto_rawDescOnce sync.Once
