@@ -28,7 +28,7 @@ SERVICES
 
 const (
 	anyvipCheck   = `  - {name: web%d, http: {url: "http://127.0.0.1:80/", status: [200]}, interval: 1s, fast_interval: 200ms, timeout: 500ms, rise: 2, fall: 2}`
-	anyvipService = `  - {name: web%d, addresses: [%s], require: {all: [web%d]}, recovery_delay: 2s}`
+	anyvipService = `  - {name: web%d, addresses: [%s], require: {all: [web%d]}, recovery_delay: 2s, max_recovery_delay: 0s}`
 )
 
 var anyvipChecking = speaker{

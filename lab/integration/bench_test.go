@@ -39,8 +39,8 @@ func TestBenchMeasuresAndPrintsATableForEachQuestion(t *testing.T) {
 			t.Errorf("no table has a row for %s", server)
 		}
 	}
-	if n := strings.Count(string(text), "\n## "); n != 8 {
-		t.Errorf("%d sections, want targets, six questions and the benchmarks of parts", n)
+	if n := strings.Count(string(text), "\n## "); n != 9 {
+		t.Errorf("%d sections, want targets, seven questions and the benchmarks of parts", n)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

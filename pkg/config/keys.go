@@ -41,6 +41,7 @@ func samples() map[string]string {
 		"bgp.peers[].address":       "10.0.1.1",
 		"bgp.peers[].asn":           "65000",
 		"checks[].dns.name":         "www.example.net",
+		"checks[].heartbeat.ttl":    "5s",
 		"checks[].dns.server":       "127.0.0.1:53",
 		"checks[].exec.command":     "[/usr/local/bin/check-web, --quick]",
 		"checks[].file.path":        "/run/web/ready",
