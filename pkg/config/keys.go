@@ -52,7 +52,7 @@ func samples() map[string]string {
 		"checks[].tcp.address":      "127.0.0.1:8080",
 		"services[].addresses":      "[192.0.2.10, 2001:db8:10::10]",
 		"services[].name":           "web",
-		"services[].require":        "{all: [dns, http, postgres, {any: [exec, file, tcp]}]}",
+		"services[].require":        "{all: [dns, heartbeat, http, postgres, {any: [exec, file, tcp]}]}",
 	}
 }
 

@@ -42,13 +42,14 @@ checks:
   - {name: dns, dns: {server: "127.0.0.1:53", name: www.example.net}}
   - {name: exec, exec: {command: [/usr/local/bin/check-web, --quick]}}
   - {name: file, file: {path: /run/web/ready}}
+  - {name: heartbeat, heartbeat: {ttl: 5s}}
   - {name: http, http: {url: "http://127.0.0.1:8080/healthz"}}
   - {name: postgres, postgres: {address: /var/run/postgresql, user: anyvip}}
   - {name: tcp, tcp: {address: "127.0.0.1:8080"}}
 services:
   - name: web
     addresses: [192.0.2.10, 2001:db8:10::10]
-    require: {all: [dns, http, postgres, {any: [exec, file, tcp]}]}
+    require: {all: [dns, heartbeat, http, postgres, {any: [exec, file, tcp]}]}
 `)
 	if !full.Equal(least) {
 		t.Errorf("full:  %+v\nleast: %+v", full, least)
