@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/bgp/gobgp"
@@ -16,6 +15,7 @@ import (
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/flow"
 	"github.com/anyvip/anyvip/pkg/hint"
 	"github.com/anyvip/anyvip/pkg/intent"
@@ -100,11 +100,11 @@ func New(o Options) (*Agent, error) {
 // booted is when this host booted, as its clock without jumps has it; zero where the
 // kernel does not say.
 func booted() time.Time {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+	up, err := durable.SinceBoot()
+	if err != nil {
 		return time.Time{}
 	}
-	return time.Now().Add(-time.Duration(t.Nano()))
+	return time.Now().Add(-up)
 }
 
 func part(log *slog.Logger, name string) *slog.Logger { return log.With("part", name) }

@@ -209,7 +209,9 @@ func (h *house) do(words []string) error {
 	case "reports":
 		o := map[string]vip.Outcome{"pass": vip.Pass, "degraded": vip.Degraded, "fail": vip.Fail}[args[2]]
 		h.mail.wish(wish{api.Heartbeat{Check: args[0], Outcome: o, Detail: strings.TrimSpace(strings.Join(args[3:], " ")), Actor: api.Actor{Name: args[1]}},
-			func(_ api.Reply, err error) { h.seen.add("client", "%s reports %s to %s: error %v", args[1], args[2], args[0], err) }})
+			func(_ api.Reply, err error) {
+				h.seen.add("client", "%s reports %s to %s: error %v", args[1], args[2], args[0], err)
+			}})
 	case "flows":
 		return h.host.flows(args[0], args[1] == "still")
 	case "reload":

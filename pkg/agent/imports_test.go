@@ -19,7 +19,7 @@ const module = "github.com/anyvip/anyvip/"
 // floors are the packages of the daemon, lowest first. A package imports only
 // packages of lower floors, or parts of itself that are named in sameHouse.
 var floors = [][]string{
-	{"pkg/vip"},
+	{"pkg/vip", "pkg/durable"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
 	{"bgp/gobgp", "pkg/status", "pkg/intent"},
@@ -54,7 +54,7 @@ var doors = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"pkg/agent"},
 	"golang.org/x/net":                    {"bgp/neighbor"},
 	"golang.org/x/sync":                   {"pkg/agent", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/kernel", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sys":                    {"pkg/durable", "pkg/kernel", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.

@@ -13,6 +13,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 // ledger is the file that says which addresses we added. An address is written
@@ -117,8 +119,8 @@ func parseLedger(raw []byte) (f ledgerFile, err error) {
 // setAside renames a file that cannot be understood, so that it can be looked
 // at, and starts an empty ledger. It returns the new name.
 func (l *ledger) setAside() (string, error) {
-	aside := l.path + ".corrupt"
-	if err := os.Rename(l.path, aside); err != nil {
+	aside, err := durable.SetAside(l.path)
+	if err != nil {
 		return "", err
 	}
 	l.disk = map[netip.Addr]string{}
@@ -139,43 +141,9 @@ func (l *ledger) write(owned map[netip.Addr]string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(l.path, append(raw, '\n')); err != nil {
+	if err := durable.Replace(l.path, append(raw, '\n')); err != nil {
 		return err
 	}
 	l.disk = maps.Clone(owned)
 	return nil
-}
-
-// replaceFile writes a new file beside path and renames it over path. The
-// directory is made if it is missing.
-func replaceFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	next := path + ".new"
-	if err := writeSynced(next, content); err != nil {
-		_ = os.Remove(next) // a full disk leaves a piece of it
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func writeSynced(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }

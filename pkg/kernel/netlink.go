@@ -15,6 +15,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 // errExists is an add of what is there already.
@@ -63,12 +65,11 @@ func (k *rtnetlink) close() { k.handle.Close() }
 // thisLife identifies this boot and this network namespace: a container that
 // starts again has the old boot and a new namespace.
 func thisLife() (life, error) {
-	const path = "/proc/sys/kernel/random/boot_id"
-	boot, err := os.ReadFile(path)
+	boot, err := durable.BootID()
 	if err != nil {
 		return life{}, fmt.Errorf("identify this boot: %w", err)
 	}
-	lf := life{Boot: strings.TrimSpace(string(boot))}
+	lf := life{Boot: boot}
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return life{}, fmt.Errorf("open netlink socket: %w", err)
