@@ -26,6 +26,11 @@ func testLocalDaemon(t *testing.T, daemon string) {
 		env: map[string]map[string]string{"s1": state, "s2": state},
 	})
 	l := local{rig: r, tor: r.watchTor("tor", "eth1", "eth2")}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(r.sh("s1", map[string]string{"frr": "vtysh -c 'show bgp summary' -c 'show bgp ipv4 unicast'", "bird": "birdc show route all"}[daemon]+"; ss -tanp; ps ax"))
+		}
+	})
 	for _, p := range vips {
 		l.tor.route(time.Time{}, p, 2)
 	}
