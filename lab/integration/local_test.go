@@ -231,7 +231,7 @@ func (l local) politeStopLosesNothing() {
 // the other server resets it then, and nobody can help that. The route moved
 // between the UPDATE and the report that it has.
 func fineOrCut(r *load.Request, update, reported time.Time) bool {
-	return r.Failure == "" || r.Failure == load.Reset && r.Started.Before(reported) && r.Ended.After(update)
+	return fine(r) || r.Failure == load.Reset && r.Started.Before(reported) && r.Ended.After(update)
 }
 
 // startLoad6 is startLoad over IPv6.
