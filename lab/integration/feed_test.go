@@ -37,7 +37,7 @@ func (i *instrument[E]) wait(limit time.Duration, what string, match func(E) boo
 	i.t.Helper()
 	e, err := i.feed.Wait(i.t.Context(), limit, what, match)
 	if err != nil {
-		i.t.Fatalf("%v; the last events are\n%s", err, i.tail(12))
+		i.t.Fatalf("%v; the last events are\n%s", err, i.tail(60))
 	}
 	return e
 }

@@ -38,9 +38,11 @@ func TestPoliteStop(t *testing.T) {
 	if state.Running || state.Ended != "anyvip: exit status 0" {
 		t.Errorf("the agent ended with %q", state.Ended)
 	}
+	var moves []move
 	for _, name := range tors {
 		shift := at[name].message(asked, "eth1", "GRACEFUL_SHUTDOWN", isLeaving).Time
 		moved := at[name].route(asked, vip4, 1)
+		moves = append(moves, move{shift, moved})
 		gone := at[name].message(asked, "eth1", "the withdraw", withdraws(vip4)).Time
 		cease := at[name].message(asked, "eth1", "the Cease", isCease)
 		t.Logf("%s: after SIGTERM GRACEFUL_SHUTDOWN %s, out of the kernel %s, withdraw %s, Cease %s (%q), end %s", name, ms(shift.Sub(asked)),
@@ -84,7 +86,7 @@ func TestPoliteStop(t *testing.T) {
 	load.answered(50, ended, "s2")
 	sum := load.stop()
 	t.Logf("client: %d of %d requests failed, answers from %v", sum.Failed, sum.Requests, sum.Servers)
-	if sum.Failed > 0 {
-		t.Errorf("%d of %d requests failed: %v", sum.Failed, sum.Requests, sum.Failures)
+	for _, e := range load.lost(moves) {
+		t.Errorf("lost %s after SIGTERM: %s", ms(e.Request.Started.Sub(asked)), asJSON(e))
 	}
 }

@@ -162,6 +162,20 @@ func (c client) stop() load.Summary {
 	return *sum
 }
 
+// move is a change of a ToR's next hops: when it was told, and when its kernel was seen
+// to have it.
+type move struct{ update, seen time.Time }
+
+// lost are the requests that failed, but for those that were open when a ToR spread
+// anew: the other server resets these, and nobody can help that.
+func (c client) lost(moves []move) []load.Event {
+	return c.all(func(e load.Event) bool {
+		return e.Kind == load.Result && !fine(e.Request) && !slices.ContainsFunc(moves, func(m move) bool { return fineOrCut(e.Request, m.update, m.seen) })
+	})
+}
+
+func fine(r *load.Request) bool { return r.Failure == "" }
+
 // frrPath is what FRR says about one path.
 type frrPath struct {
 	MED       json.Number `json:"metric"`
