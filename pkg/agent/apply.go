@@ -32,11 +32,8 @@ func (l *loop) desiredHints() []hint.Watch {
 	out := make([]hint.Watch, 0, len(l.config.Checks))
 	for _, c := range l.config.Checks {
 		w := hint.Watch{Check: c.Name}
-		if to := c.Connects(); to.IsValid() {
-			w.Network = !to.Addr().IsLoopback()
-			if l.isHere(to.Addr()) {
-				w.Listener = to
-			}
+		if to := l.checks[c.Name].connects; to.IsValid() && l.isHere(to.Addr()) {
+			w.Listener = to
 		}
 		if c.Watch != nil {
 			w.PIDFile, w.Files, w.Unit = c.Watch.PIDFile, c.Watch.Files, c.Watch.Unit

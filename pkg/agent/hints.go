@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/hint"
@@ -11,7 +12,7 @@ import (
 // triggers say which probe a kernel event asks for.
 var triggers = map[hint.Source]vip.Trigger{
 	hint.Listener: vip.TriggerListener, hint.Process: vip.TriggerProcess, hint.File: vip.TriggerFile,
-	hint.Unit: vip.TriggerUnit, hint.Link: vip.TriggerLink, hint.Address: vip.TriggerAddress,
+	hint.Unit: vip.TriggerUnit,
 }
 
 // hint wakes the probe at once, without a turn of the loop in between, and leaves a
@@ -37,6 +38,52 @@ func (l *loop) takeHints(hints []hint.Hint, blind *hint.Report) {
 		l.blind[m.Check] = joined(l.blind[m.Check], fmt.Sprintf("%s: %s", m.Source, m.Detail))
 	}
 	l.fresh = true
+}
+
+// wakeNetwork has every check probed that goes over the network, where links or
+// addresses of this host are others than before.
+func (l *loop) wakeNetwork(before, after []vip.Link) {
+	if before == nil {
+		return // the first look
+	}
+	trigger := linkNews(before, after)
+	if trigger == vip.TriggerInterval {
+		return
+	}
+	for _, c := range l.config.Checks {
+		if to := l.checks[c.Name].connects; to.IsValid() && !to.Addr().IsLoopback() {
+			l.out.wake(c.Name, trigger, false)
+		}
+	}
+}
+
+// linkNews says what is new: links that are up, addresses, or nothing (TriggerInterval).
+func linkNews(before, after []vip.Link) vip.Trigger {
+	up := func(links []vip.Link) (names []string) {
+		for _, l := range links {
+			if l.Up {
+				names = append(names, l.Name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	addresses := func(links []vip.Link) (all []string) {
+		for _, l := range links {
+			for _, p := range l.Prefixes {
+				all = append(all, l.Name+" "+p.String())
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	switch {
+	case !slices.Equal(up(before), up(after)):
+		return vip.TriggerLink
+	case !slices.Equal(addresses(before), addresses(after)):
+		return vip.TriggerAddress
+	}
+	return vip.TriggerInterval
 }
 
 func joined(a, b string) string {

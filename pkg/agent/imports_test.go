@@ -40,7 +40,7 @@ var only = map[string][]string{
 // door may be imported by nobody.
 var doors = map[string][]string{
 	"github.com/osrg/gobgp/v4":            {"bgp/gobgp", "lab"},
-	"github.com/vishvananda/netlink":      {"pkg/kernel", "pkg/flow", "lab"},
+	"github.com/vishvananda/netlink":      {"pkg/kernel", "pkg/flow", "pkg/hint", "lab"},
 	"github.com/mdlayher/ndp":             {"bgp/neighbor"},
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
@@ -51,10 +51,11 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/anyvip", "pkg/config"},
 	"github.com/spf13/viper":              {"pkg/config"},
 	"github.com/goccy/go-yaml":            {"pkg/config", "lab"},
-	"github.com/coreos/go-systemd/v22":    {"pkg/agent"},
+	"github.com/coreos/go-systemd/v22":    {"pkg/agent", "pkg/hint"},
+	"github.com/fsnotify/fsnotify":        {"pkg/hint"},
 	"golang.org/x/net":                    {"bgp/neighbor"},
-	"golang.org/x/sync":                   {"pkg/agent", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/durable", "pkg/kernel", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sync":                   {"pkg/agent", "pkg/hint", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
+	"golang.org/x/sys":                    {"pkg/durable", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.

@@ -68,6 +68,7 @@ type loop struct {
 // check is one check as the loop knows it.
 type check struct {
 	config       checks.Config
+	connects     netip.AddrPort // Config.Connects
 	health       health.Check
 	pendingUntil time.Time
 	probes       uint64
@@ -259,6 +260,7 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 func (l *loop) takeKernel(r kernel.Report) {
 	l.recordAddresses(l.input.Addresses, r.Addresses)
 	l.recordDefaults(l.input.Defaults, r.Defaults)
+	l.wakeNetwork(l.input.Links, r.Links)
 	l.input.Addresses, l.input.Links, l.input.Defaults = r.Addresses, r.Links, r.Defaults
 	l.snapshot.Counters.AddressAdds = r.Adds
 }
@@ -294,7 +296,7 @@ func (l *loop) take(c *config.Config) {
 			k = &check{health: health.New(params, l.at),
 				pendingUntil: l.at.Add(time.Duration(max(cc.Rise, cc.Fall)) * (cc.Interval + cc.Timeout))}
 		}
-		k.config, k.health.Params = cc, params
+		k.config, k.connects, k.health.Params = cc, cc.Connects(), params
 		known[cc.Name], facts[cc.Name] = k, k.facts()
 	}
 	l.checks, l.input.Checks = known, facts

@@ -1,0 +1,237 @@
+package hint
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Source is where a hint comes from.
+type Source uint8
+
+// The sources.
+const (
+	SourceNone Source = iota
+	Listener          // a listening TCP socket came or went
+	Process           // a process ended
+	File              // a file was made, changed, replaced or removed
+	Unit              // a systemd unit changed its state
+)
+
+var sourceNames = [...]string{"none", "listener", "process", "file", "unit"}
+
+func (s Source) String() string { return sourceNames[s] }
+
+// Watch is what one check wants to hear of.
+type Watch struct {
+	Check    string         // unique in a set
+	Listener netip.AddrPort // an address of this host, and a TCP port; zero: none
+	PIDFile  string         // absolute path of a file with the id of a process; empty: none
+	Files    []string       // absolute paths
+	Unit     string         // a systemd unit; empty: none
+}
+
+func (w Watch) equal(v Watch) bool {
+	return w.Check == v.Check && w.Listener == v.Listener && w.PIDFile == v.PIDFile && slices.Equal(w.Files, v.Files) && w.Unit == v.Unit
+}
+
+// Hint says that a check should be probed.
+type Hint struct {
+	Check  string
+	Source Source
+	Gone   bool   // what the check asks is no more: its listener or process ended, its unit stopped
+	Detail string // one line: what happened
+	At     time.Time
+}
+
+// Report says what cannot be watched now.
+type Report struct{ Missing []Missing }
+
+// Missing is one thing that cannot be watched.
+type Missing struct {
+	Check  string
+	Source Source
+	Detail string // why, and what to do
+}
+
+// Options are what an Engine needs; all are required.
+type Options struct {
+	Hint   func(Hint)   // called from Run's goroutines, several at a time; must not block
+	Report func(Report) // the whole of it, when it changed; sorted; must not block
+	Log    *slog.Logger
+}
+
+// Engine watches a set.
+type Engine struct {
+	options Options
+	sources []source
+
+	mu      sync.Mutex // guards missing, for a few lines
+	missing map[Source][]Missing
+
+	listening present // the goroutine of the source Listener alone: what it saw last
+}
+
+// source is one way to hear of something.
+type source struct {
+	name Source
+	sets chan []Watch // the latest that Apply was given and run has not taken
+	run  func(ctx context.Context, s source) error
+}
+
+// New makes an engine that does nothing until Run.
+func New(o Options) *Engine {
+	e := &Engine{options: o, missing: map[Source][]Missing{}}
+	for name, run := range map[Source]func(context.Context, source) error{
+		Listener: e.runListeners, Process: e.runProcesses, File: e.runFiles, Unit: e.runUnits,
+	} {
+		e.sources = append(e.sources, source{name, make(chan []Watch, 1), run})
+	}
+	return e
+}
+
+// Apply replaces what is watched. It never blocks and may be called from any
+// goroutine, also before Run; of several calls in a row the last wins. The caller must
+// not change the slice afterwards.
+func (e *Engine) Apply(set []Watch) {
+	for _, s := range e.sources {
+		s.offer(set)
+	}
+}
+
+func (s source) offer(set []Watch) {
+	for {
+		select {
+		case s.sets <- set:
+			return
+		default:
+		}
+		select {
+		case <-s.sets:
+		default:
+		}
+	}
+}
+
+// Run watches until ctx ends. A source that fails is reported and tried again; it ends
+// nothing.
+func (e *Engine) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range e.sources {
+		g.Go(func() error { return s.run(ctx, s) })
+	}
+	return g.Wait()
+}
+
+// tell hands a hint over.
+func (e *Engine) tell(check string, s Source, gone bool, detail string) {
+	e.options.Hint(Hint{Check: check, Source: s, Gone: gone, Detail: detail, At: time.Now()})
+}
+
+// lacks replaces what a source cannot watch.
+func (e *Engine) lacks(s Source, list []Missing) {
+	slices.SortFunc(list, func(a, b Missing) int { return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.Detail, b.Detail)) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if slices.Equal(list, e.missing[s]) {
+		return
+	}
+	e.missing[s] = list
+	var all []Missing
+	for name := Listener; name <= Unit; name++ {
+		all = append(all, e.missing[name]...)
+	}
+	e.options.Report(Report{all})
+}
+
+// all says the same of every check of a set that a source has something to do for.
+func all(set []Watch, s Source, concerns func(Watch) bool, detail string) (list []Missing) {
+	for _, w := range set {
+		if concerns(w) {
+			list = append(list, Missing{w.Check, s, detail})
+		}
+	}
+	return list
+}
+
+// only are the watches that concern a source.
+func only(set []Watch, concerns func(Watch) bool) (out []Watch) {
+	for _, w := range set {
+		if concerns(w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+const (
+	firstRetry  = time.Second
+	cappedRetry = time.Minute
+)
+
+// again runs what a source does for a set until ctx ends: anew with each set that
+// concerns it and is another than before, and with a growing pause after a failure,
+// which is reported.
+func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool, work func(ctx context.Context, set []Watch) error) error {
+	var set []Watch
+	pause := time.Duration(0)
+	for {
+		failed := make(chan error, 1)
+		working, stop := context.WithCancel(ctx)
+		if len(set) > 0 {
+			go func() { failed <- work(working, set) }()
+		} else {
+			e.lacks(s.name, nil)
+			failed <- nil
+		}
+		retry := time.NewTimer(time.Hour)
+		retry.Stop()
+		next, changed := set, false
+		for done := false; !changed; {
+			var ended <-chan error
+			if !done {
+				ended = failed
+			}
+			select {
+			case got := <-s.sets:
+				got = only(got, concerns)
+				if next, changed = got, !slices.EqualFunc(got, set, Watch.equal); changed {
+					pause = 0
+				}
+			case err := <-ended:
+				done = true
+				if len(set) == 0 || ctx.Err() != nil {
+					continue
+				}
+				if err != nil {
+					e.options.Log.Debug("cannot watch", "source", s.name.String(), "error", err)
+					e.lacks(s.name, all(set, s.name, func(Watch) bool { return true }, err.Error()))
+				}
+				pause = min(max(2*pause, firstRetry), cappedRetry)
+				retry.Reset(pause)
+			case <-retry.C:
+				changed = true
+			case <-ctx.Done():
+				changed = true
+			}
+			if changed {
+				stop()
+				if !done {
+					<-failed
+				}
+			}
+		}
+		retry.Stop()
+		stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		set = next
+	}
+}
