@@ -61,7 +61,7 @@ bench-quick: build peers ## the same in small, under 3 minutes; writes nothing
 
 # What the parts of the daemon cost; $(1) are flags of go test.
 define micro
-	@{ $(GO) test -run '^$$' -bench . $(1) ./pkg/policy ./checks ./bgp/... || echo "FAIL: see above"; } | tee bin/bench.txt
+	@{ $(GO) test -run '^$$' -bench . $(1) ./pkg/policy ./pkg/agent ./pkg/flow ./pkg/hint ./checks ./bgp/... || echo "FAIL: see above"; } | tee bin/bench.txt
 	@! grep -q '^FAIL' bin/bench.txt
 endef
 

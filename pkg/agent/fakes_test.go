@@ -402,11 +402,15 @@ func (h *fakeHost) link(name, state string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.links, func(l vip.Link) bool { return l.Name == name })
-	if i < 0 || state != "up" && state != "down" {
+	if i < 0 || state != "up" && state != "down" && state != "v4" {
 		return fmt.Errorf("no link %q, or no state %q", name, state)
 	}
 	h.links = slices.Clone(h.links)
-	h.links[i].Up = state == "up"
+	if state == "v4" {
+		h.links[i].Prefixes = slices.DeleteFunc(slices.Clone(h.links[i].Prefixes), func(p netip.Prefix) bool { return p.Addr().Is6() })
+	} else {
+		h.links[i].Up = state == "up"
+	}
 	h.tell()
 	return nil
 }
@@ -425,6 +429,8 @@ func (h *fakeHost) address(addr, what, back string) error {
 		f.State, f.Detail = vip.AddressAbsent, "removed by someone else"
 		f.Lost = append(slices.Clone(f.Lost), f.Since)
 		f.Lost = f.Lost[max(0, len(f.Lost)-5):]
+	case "tentative":
+		f.State, f.Detail = vip.AddressTentative, ""
 	case "refused":
 		f.State, f.Detail = vip.AddressRefused, "inside a link's subnet"
 	case "present":

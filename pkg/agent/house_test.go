@@ -24,6 +24,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -39,10 +40,10 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	check NAME OUTCOME [DETAIL]    what probes of NAME find from now on; a detail of refused or timed out is a class too
 //	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
 //	peer NAME gives [ADDR...]      the next hops of the default routes that it gives
-//	link NAME up|down              eth0 has 10.0.1.2/24, eth1 no address but a link-local one
+//	link NAME up|down|v4           v4: it loses its IPv6 addresses; eth0 has 10.0.1.2/24, eth1 no address but a link-local one
 //	router LINK ADDR [ODD]         whose advertisements are heard on the link, and what is odd there
 //	address ADDR lost [DURATION]   someone removes it; it is back after DURATION, or never
-//	address ADDR refused|present   what the kernel engine says of it
+//	address ADDR refused|tentative|present   what the kernel engine says of it
 //	speaker fails|works|restarts   its calls fail; it lost all it knew
 //	speaker slow DURATION          it takes so long to take sessions
 //	status                         shows peers with which something is wrong, and what keeps VIPs from anybody
@@ -62,6 +63,8 @@ func TestHouse(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	reached := map[policy.Code]bool{}
+	played := 0
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			archive, err := txtar.ParseFile(file)
@@ -73,7 +76,8 @@ func TestHouse(t *testing.T) {
 				parts[f.Name] = string(f.Data)
 			}
 			var got string
-			synctest.Test(t, func(t *testing.T) { got = playHouse(t, parts) })
+			synctest.Test(t, func(t *testing.T) { got = playHouse(t, parts, reached) })
+			played++
 			if *update {
 				rewriteWant(t, file, archive, got)
 				return
@@ -82,6 +86,14 @@ func TestHouse(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+	for code := policy.CodeNone + 1; played == len(files) && code <= policy.CodeDrained; code++ {
+		if code == policy.CodeNoPeer {
+			continue // a file without peers is refused; Decide has a word for it all the same
+		}
+		if !reached[code] {
+			t.Errorf("no script reaches the reason %s", code)
+		}
 	}
 }
 
@@ -107,7 +119,7 @@ type house struct {
 	status  *status.Publisher
 }
 
-func playHouse(t *testing.T, parts map[string]string) string {
+func playHouse(t *testing.T, parts map[string]string, reached map[policy.Code]bool) string {
 	h := &house{t: t, parts: parts, seen: &transcript{start: time.Now()}, world: newFakeWorld(), mail: newMailbox(), status: status.NewPublisher()}
 	c, err := h.load("config.yaml")
 	if err != nil {
@@ -119,10 +131,25 @@ func playHouse(t *testing.T, parts map[string]string) string {
 	engine := bgp.New(bgp.Options{Speaker: h.speaker, Report: h.mail.bgp, Log: slog.New(slog.DiscardHandler)})
 	h.speaker.notify = engine.Notify
 	h.host = newFakeHost(h.seen, h.mail)
-	l := newLoop(c, "test", receivers{bgp: engine.Apply, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
+	var l *loop
+	see := func(d bgp.Desired) { // what was decided, in the loop's own goroutine
+		for _, x := range l.desired.Decisions {
+			for _, r := range x.Reasons {
+				reached[r.Code] = true
+			}
+			for _, a := range x.Addresses {
+				for _, r := range a.Reasons {
+					reached[r.Code] = true
+				}
+			}
+		}
+		engine.Apply(d)
+	}
+	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
 		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove},
 		h.mail, h.status, slog.New(h.seen.handler()))
 
+	l.input.Booted = time.Now().Add(-time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
 	parties := &errgroup.Group{}
 	parties.Go(func() error { return h.runner.Run(ctx) })

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -71,4 +72,28 @@ func TestRecordsArePublishedOnceASecond(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// A result that changes no verdict is a few lines of bookkeeping.
+func BenchmarkAResultThatChangesNothing(b *testing.B) {
+	const checksHere = 2000
+	c := &config.Config{}
+	for i := range checksHere {
+		c.Checks = append(c.Checks, checks.Config{Name: fmt.Sprint("check-", i), Rise: 1, Fall: 1, Kind: fakeKind{name: "web"}})
+	}
+	l, _, _ := lonelyLoop(c)
+	l.take(c)
+	results := make([]vip.Result, checksHere)
+	for i := range results {
+		results[i] = vip.Result{Check: c.Checks[i].Name, At: time.Now(), Outcome: vip.Pass}
+	}
+	l.takeResults(results)
+	one := results[:1]
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		one = results[i%checksHere : i%checksHere+1]
+		if l.takeResults(one) {
+			b.Fatal("it changed something")
+		}
+	}
 }
