@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,8 +55,10 @@ type Agent struct {
 	hints   *hint.Engine
 	flows   *flow.Engine
 	intents *intent.Store
-	api     *api.Server
-	web     *web.Server
+
+	drainPath atomic.Pointer[string] // of the file that drains the node, as configured; empty: none
+	api       *api.Server
+	web       *web.Server
 }
 
 // endLimit bounds how long Run waits for its parts once they were told to end.
@@ -81,6 +84,9 @@ func New(o Options) (*Agent, error) {
 		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove},
 		a.mail, a.snapshots, o.Log)
 	a.loop.input.Booted = booted()
+	a.drainPath.Store(&o.Config.DrainFile)
+	a.loop.drainFile = lookAtDrainFile(o.Config.DrainFile)
+	a.loop.drainFile.since = time.Now()
 	a.loop.takeIntents(a.intents.Load()) // before the first decision: what is drained is never announced in between
 	a.alive = alive{pulses: []pulse{{"agent loop", a.loop.lastBeat}, {"check runner", a.checks.LastTick}, {"bgp engine", a.bgp.LastPass}}}
 
@@ -123,8 +129,10 @@ func (a *Agent) Reload() {
 	c, err := a.options.Load()
 	if err == nil {
 		a.warnRestart(c)
+		a.drainPath.Store(&c.DrainFile)
 	}
 	a.mail.reload(reload{config: c, err: err})
+	a.tellDrainFile()
 }
 
 // warnRestart says what a reload cannot change.

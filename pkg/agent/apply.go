@@ -40,6 +40,9 @@ func (l *loop) desiredHints() []hint.Watch {
 		}
 		out = append(out, w)
 	}
+	if l.config.DrainFile != "" {
+		out = append(out, hint.Watch{Check: drainFileWatch, Files: []string{l.config.DrainFile}, Begin: true})
+	}
 	return out
 }
 

@@ -1,16 +1,98 @@
 package agent
 
 import (
+	"bufio"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/policy"
 )
 
 // takeIntents makes what operators want part of what is known.
 func (l *loop) takeIntents(r intent.Report) {
-	drains := make(map[string]policy.Drain, len(r.Drains))
+	l.asked = make(map[string]policy.Drain, len(r.Drains))
 	for _, d := range r.Drains {
-		drains[d.Service] = policy.Drain{Since: d.At, Until: d.Until, Reason: d.Reason, Actor: d.Actor}
+		l.asked[d.Service] = policy.Drain{Since: d.At, Until: d.Until, Reason: d.Reason, Actor: d.Actor}
 	}
-	l.input.Drains = drains
 	l.snapshot.Intents = r.Detail
+	l.joinDrains()
 }
+
+// takeDrainFile makes a file part of it.
+func (l *loop) takeDrainFile(f drainFile) {
+	if f == l.drainFile {
+		return
+	}
+	if f.there != l.drainFile.there {
+		what := map[bool]string{true: "drain asked for", false: "undrain asked for"}[f.there]
+		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: what, Reason: strings.TrimSuffix("by drain_file: "+f.reason, ": ")})
+		f.since = l.at
+	} else {
+		f.since = l.drainFile.since
+	}
+	l.drainFile = f
+	l.joinDrains()
+}
+
+// joinDrains puts both together. What an operator said of the node comes before the
+// file.
+func (l *loop) joinDrains() {
+	l.input.Drains = maps.Clone(l.asked)
+	if _, asked := l.asked[""]; l.drainFile.there && !asked {
+		if l.input.Drains == nil {
+			l.input.Drains = map[string]policy.Drain{}
+		}
+		l.input.Drains[""] = policy.Drain{Since: l.drainFile.since, Reason: l.drainFile.reason, Actor: "drain_file"}
+	}
+}
+
+// drainFile is what a look at the file found.
+type drainFile struct {
+	there  bool
+	reason string
+	since  time.Time // when the loop heard of it first
+}
+
+// drainFileWatch is the name under which the file is watched; no check can have it.
+const drainFileWatch = "drain_file:"
+
+const maxDrainReason = 256 // bytes
+
+// lookAtDrainFile reads the file that the configuration names, if it names one. It
+// blocks for the disk, and is no work for the loop. A file that is there and cannot be
+// read drains all the same.
+func lookAtDrainFile(path string) drainFile {
+	if path == "" {
+		return drainFile{}
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return drainFile{}
+	}
+	if err != nil || !info.Mode().IsRegular() {
+		return drainFile{there: true}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return drainFile{there: !errors.Is(err, fs.ErrNotExist)}
+	}
+	defer f.Close()
+	line, _ := bufio.NewReader(io.LimitReader(f, maxDrainReason)).ReadString('\n')
+	return drainFile{there: true, reason: strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(line, "")))}
+}
+
+// tellDrainFile looks, and tells the loop.
+func (a *Agent) tellDrainFile() { a.mail.drainFile(lookAtDrainFile(*a.drainPath.Load())) }

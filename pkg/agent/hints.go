@@ -18,6 +18,10 @@ var triggers = map[hint.Source]vip.Trigger{
 // hint wakes the probe at once, without a turn of the loop in between, and leaves a
 // record for it.
 func (a *Agent) hint(h hint.Hint) {
+	if h.Check == drainFileWatch {
+		a.tellDrainFile()
+		return
+	}
 	a.checks.Wake(h.Check, triggers[h.Source], h.Gone)
 	a.mail.hint(h)
 }

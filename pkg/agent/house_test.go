@@ -52,6 +52,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	wants probe CHECK              as a client; what it is answered is seen
 //	wants drain|undrain NAME [DURATION] [REASON]   node is all of it
 //	reports CHECK USER OUTCOME [DETAIL]   an application
+//	drainfile there|gone [REASON]  the file that drains the node
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
 //	stop REASON                    as a signal would
 //	end                            the end of the script
@@ -239,6 +240,8 @@ func (h *house) do(words []string) error {
 			func(_ api.Reply, err error) {
 				h.seen.add("client", "%s reports %s to %s: error %v", args[1], args[2], args[0], err)
 			}})
+	case "drainfile":
+		h.mail.drainFile(drainFile{there: args[0] == "there", reason: strings.TrimSpace(strings.Join(args[1:], " "))})
 	case "flows":
 		return h.host.flows(args[0], args[1] == "still")
 	case "reload":

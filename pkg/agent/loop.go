@@ -53,16 +53,18 @@ type loop struct {
 
 	beat atomic.Pointer[time.Time] // the last turn, with its monotonic reading: the deadman must not obey the wall clock
 
-	config   *config.Config
-	checks   map[string]*check
-	input    policy.Input
-	desired  policy.Desired
-	blind    map[string]string // by check: what of it cannot be watched, and what to do
-	snapshot status.Snapshot   // the one being made; its parts are replaced, never changed
-	ring     *event.Ring
-	fresh    bool // records changed since the last publish
-	urgent   bool // somebody waits for one of them
-	at       time.Time
+	config    *config.Config
+	checks    map[string]*check
+	input     policy.Input
+	desired   policy.Desired
+	asked     map[string]policy.Drain // drains that operators asked for
+	drainFile drainFile
+	blind     map[string]string // by check: what of it cannot be watched, and what to do
+	snapshot  status.Snapshot   // the one being made; its parts are replaced, never changed
+	ring      *event.Ring
+	fresh     bool // records changed since the last publish
+	urgent    bool // somebody waits for one of them
+	at        time.Time
 }
 
 // check is one check as the loop knows it.
@@ -148,6 +150,10 @@ func (l *loop) turn() {
 	}
 	if got.intents != nil {
 		l.takeIntents(*got.intents)
+		decide = true
+	}
+	if got.drain != nil {
+		l.takeDrainFile(*got.drain)
 		decide = true
 	}
 	l.takeHints(got.hints, got.blind)

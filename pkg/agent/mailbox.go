@@ -23,6 +23,7 @@ type mail struct {
 	hints   []hint.Hint              // in the order they came, at most maxHints
 	blind   *hint.Report             // the latest
 	intents *intent.Report           // the latest
+	drain   *drainFile               // the latest
 	wishes  []wish                   // in the order they came
 	reload  *reload                  // the latest
 	stop    string                   // why the agent should end; empty: it should not
@@ -76,6 +77,7 @@ func (m *mailbox) neighbors(r neighbor.Report)      { m.put(func(q *mail) { q.fo
 func (m *mailbox) flows(f map[netip.Addr]vip.Flows) { m.put(func(q *mail) { q.flows = f }) }
 func (m *mailbox) blind(r hint.Report)              { m.put(func(q *mail) { q.blind = &r }) }
 func (m *mailbox) intents(r intent.Report)          { m.put(func(q *mail) { q.intents = &r }) }
+func (m *mailbox) drainFile(f drainFile)            { m.put(func(q *mail) { q.drain = &f }) }
 func (m *mailbox) wish(w wish)                      { m.put(func(q *mail) { q.wishes = append(q.wishes, w) }) }
 func (m *mailbox) reload(r reload)                  { m.put(func(q *mail) { q.reload = &r }) }
 

@@ -87,7 +87,7 @@ func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, e
 		answer(reply, l.unknownService(c.Service))
 		return
 	}
-	_, reply.Replaced = l.input.Drains[c.Service]
+	_, reply.Replaced = l.asked[c.Service]
 	l.recordWish(c.Service, "drain asked for", c.Actor.Name, c.Reason)
 	l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor.Name, At: l.at, Left: c.For}, func(err error) {
 		if err != nil {
@@ -99,7 +99,7 @@ func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, e
 
 func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Reply, error)) {
 	_, node := l.input.Drains[""]
-	if _, there := l.input.Drains[c.Service]; !there {
+	if _, there := l.asked[c.Service]; !there {
 		what := "service " + c.Service
 		switch {
 		case c.Service == "":
@@ -109,11 +109,17 @@ func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Repl
 			return
 		}
 		text := what + " is not drained"
-		if node {
+		if node && c.Service != "" {
 			text += " by itself; the node is: anyvip undrain --node"
+		}
+		if c.Service == "" && l.drainFile.there {
+			text = "this node is drained by drain_file; remove " + l.config.DrainFile
 		}
 		answer(reply, api.NotThere(text))
 		return
+	}
+	if c.Service == "" && l.drainFile.there {
+		reply.Warning = "drain_file is there too, so the node stays off; remove " + l.config.DrainFile
 	}
 	if node && c.Service != "" {
 		reply.Warning = "the node is drained too, so it stays off: anyvip undrain --node"

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 
@@ -19,6 +20,9 @@ func (d *decoder) across(c *Config) {
 	d.prefixes(c)
 	d.doubles(c)
 	d.ends(c)
+	if c.DrainFile != "" && !filepath.IsAbs(c.DrainFile) {
+		d.blame("drain_file", c.DrainFile, "is not an absolute path", "")
+	}
 	switch {
 	case len(c.Services) == 0 && d.sound("services"):
 		d.warn("services", "", "is empty: nothing will be announced")

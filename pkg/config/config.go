@@ -12,13 +12,14 @@ import (
 
 // Config is a whole valid configuration. It is not changed once it was loaded.
 type Config struct {
-	Version  int              `yaml:"version" default:"1" doc:"of this schema"`
-	Node     string           `yaml:"node" doc:"this server's name in status, logs and metrics; default: the host name"`
-	BGP      bgp.Config       `yaml:"bgp" doc:"the speaker and its peers"`
-	Checks   []checks.Config  `yaml:"checks" doc:"what is asked, and how often"`
-	Services []policy.Service `yaml:"services" doc:"the VIPs, and what they require"`
-	API      api.Config       `yaml:"api" doc:"where the command line asks the daemon; read at start, not at a reload"`
-	HTTP     web.Config       `yaml:"http" doc:"/metrics, /healthz and /readyz; read at start, not at a reload"`
+	Version   int              `yaml:"version" default:"1" doc:"of this schema"`
+	Node      string           `yaml:"node" doc:"this server's name in status, logs and metrics; default: the host name"`
+	BGP       bgp.Config       `yaml:"bgp" doc:"the speaker and its peers"`
+	Checks    []checks.Config  `yaml:"checks" doc:"what is asked, and how often"`
+	Services  []policy.Service `yaml:"services" doc:"the VIPs, and what they require"`
+	DrainFile string           `yaml:"drain_file" doc:"absolute path: while this file is there the node is drained; its first line is the reason"`
+	API       api.Config       `yaml:"api" doc:"where the command line asks the daemon; read at start, not at a reload"`
+	HTTP      web.Config       `yaml:"http" doc:"/metrics, /healthz and /readyz; read at start, not at a reload"`
 
 	// Secrets holds what the password files say, by file name as written.
 	Secrets map[string]Secret `yaml:"-"`

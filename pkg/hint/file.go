@@ -37,6 +37,13 @@ func (e *Engine) watchFiles(ctx context.Context, set []Watch) error {
 	for f := range checks {
 		there[f] = exists(f)
 	}
+	for _, x := range set {
+		for _, f := range x.Files {
+			if x.Begin {
+				e.tellFile([]string{x.Check}, f, "watched from now on")
+			}
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -59,6 +59,12 @@ func TestWhatHappensToAFile(t *testing.T) {
 	w.silent(200*time.Millisecond, "another file")
 }
 
+func TestTheBeginOfAWatchIsToldToWhoWants(t *testing.T) {
+	w := watch(t, Watch{Check: "drain", Files: []string{"/tmp/anyvip-no-such-file"}, Begin: true}, Watch{Check: "web", Files: []string{"/tmp/anyvip-none-either"}})
+	w.wait("the begin", came("drain", File))
+	w.silent(100*time.Millisecond, "the other wants none")
+}
+
 func TestNothingIsLeftOfManySets(t *testing.T) {
 	needRoot(t)
 	descriptors := func() int {

@@ -34,11 +34,13 @@ type Watch struct {
 	Listener netip.AddrPort // an address of this host, and a TCP port; zero: none
 	PIDFile  string         // absolute path of a file with the id of a process; empty: none
 	Files    []string       // absolute paths
+	Begin    bool           // tells of its files also when their watch begins: who looked before that may have missed something
 	Unit     string         // a systemd unit; empty: none
 }
 
 func (w Watch) equal(v Watch) bool {
-	return w.Check == v.Check && w.Listener == v.Listener && w.PIDFile == v.PIDFile && slices.Equal(w.Files, v.Files) && w.Unit == v.Unit
+	return w.Check == v.Check && w.Listener == v.Listener && w.PIDFile == v.PIDFile && slices.Equal(w.Files, v.Files) &&
+		w.Begin == v.Begin && w.Unit == v.Unit
 }
 
 // Hint says that a check should be probed.
