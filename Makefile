@@ -45,7 +45,7 @@ check: lint ## gofmt, vet, golangci-lint, import rules, the generated reference
 	@bad="$$(gofmt -l .)" && test -z "$$bad" || { echo "$$bad"; echo "run gofmt on these files"; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) test ./pkg/agent -run 'TestImports|TestEachLibrary|TestThePureCore' -count=1
-	@$(GO) test ./pkg/config -run 'TestReference' -count=1
+	@$(GO) test ./pkg/config ./pkg/policy -run 'TestReference|TestReasonsAre' -count=1
 
 lint:
 	@echo "golangci-lint (the first time compiles it: some minutes)"

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,31 @@ func TestAWokenProbeOfARemovedCheckDoesNotCome(t *testing.T) {
 		pass(time.Second)
 		if n := len(r.of("web")); n != 1 {
 			t.Errorf("%d results", n)
+		}
+	})
+}
+
+// A reload each time that changes every check: nothing piles up.
+func TestTenThousandReloadsLeaveNothingBehind(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		s := &script{}
+		for i := range 10_000 {
+			c := config("web", s)
+			c.Kind = &fake{Version: i, Script: s}
+			other := config("other-"+string(rune('a'+i%5)), s)
+			r.Apply([]Probe{{Config: c}, {Config: other}})
+			r.Wake("web", vip.TriggerFile, false)
+			r.Wake("nobody", vip.TriggerFile, false)
+			pass(time.Millisecond)
+		}
+		pass(2 * time.Second)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if n := len(r.probers); n != 2 || len(r.Runner.wakes) > 0 {
+			t.Errorf("%d probers, %d wakes", n, len(r.Runner.wakes))
+		}
+		if n := runtime.NumGoroutine(); n > 20 {
+			t.Errorf("%d goroutines", n)
 		}
 	})
 }

@@ -8,3 +8,5 @@
 // Memory, and nowhere else. It must not know how a route is sent, an address
 // is added or a probe is made.
 package policy
+
+//go:generate go test . -run TestReasonsAreDocumented -update
