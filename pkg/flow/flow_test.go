@@ -141,6 +141,7 @@ func TestItLooksWhileThereIsSomethingToWatch(t *testing.T) {
 			e.Apply([]netip.Addr{a})
 			time.Sleep(50 * time.Millisecond)
 		}
+		synctest.Wait()
 		if looks != 5 && looks != 4 {
 			t.Errorf("%d looks in 2 s", looks)
 		}
@@ -154,6 +155,7 @@ func TestItLooksWhileThereIsSomethingToWatch(t *testing.T) {
 		synctest.Wait()
 		looks = 0
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if looks != 0 {
 			t.Errorf("%d looks after the end", looks)
 		}
