@@ -2,45 +2,22 @@ package checks
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/anyvip/anyvip/pkg/child"
 	"github.com/anyvip/anyvip/pkg/vip"
-)
-
-const (
-	maxOutput = 4 << 10 // bytes of a command's output that are kept
-
-	// outputGrace is how long a probe waits for the end of the output after its
-	// command has ended: someone else may hold it open.
-	outputGrace = 50 * time.Millisecond
-
-	execPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
 // Exec runs a command and judges its exit code as Nagios does: 0 passes, 1 is
 // degraded, 2 fails, 3 could not ask; any other, and death by a signal, fails.
 // The first line of its output, standard error included, is the detail.
 //
-// There is no shell, standard input is empty, the directory is /, and the
-// environment has PATH and what Env adds. The command leads a session and a
-// process group of its own. The group gets SIGKILL at the timeout, and also when
-// the command has ended by itself. After a timeout, and where somebody still holds
-// the output open, the whole session gets it, for what left the group alone:
-// timeout(1) and shells with job control do. So a probe that hangs leaves nothing
-// behind but what left the session on purpose (setsid), and one that ends in time
-// what left the group besides, if it closed its output: to look through all
-// processes after every probe costs too much.
-//
-// There is no Pdeathsig: it follows the thread that forked, not the process, and
-// reaches the leader alone. What an agent that is killed leaves behind, its systemd
-// unit or container ends.
+// How a command runs, with which environment, without which rights, and what becomes of
+// what it leaves behind, package child says.
 type Exec struct {
 	Command []string `yaml:"command" doc:"program (absolute path) and arguments; no shell. Exit code 0: pass, 1: degraded, 2: fail, 3: could not ask, other: fail"`
 	Env     []string `yaml:"env" doc:"NAME=VALUE, besides PATH; nothing else is inherited"`
@@ -77,37 +54,11 @@ type execChecker struct{ *Exec }
 
 // Probe runs the command once.
 func (e execChecker) Probe(ctx context.Context) vip.Result {
-	var out output
-	cmd := exec.CommandContext(ctx, e.Command[0], e.Command[1:]...)
-	cmd.Dir = "/"
-	cmd.Env = append([]string{execPath}, e.Env...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
-	cmd.WaitDelay = outputGrace
-	err := children.run(cmd)
-	if cmd.Process != nil {
-		cleanUp(cmd.Process.Pid, ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay))
+	end, err := child.Run(ctx, child.Command{Argv: e.Command, Env: e.Env})
+	if err != nil {
+		return vip.Result{Outcome: vip.Error, Class: vip.ClassLocal, Detail: err.Error()}
 	}
-	if cmd.ProcessState == nil {
-		return vip.Result{Outcome: vip.Error, Class: vip.ClassLocal, Detail: "start: " + err.Error()}
-	}
-	return judge(ctx, cmd.ProcessState.Sys().(syscall.WaitStatus), out.firstLine())
-}
-
-// cleanUp ends what the command that leader was has left behind, and reaps what
-// of it comes to us. It searches the session only where it is known to be needed.
-func cleanUp(leader int, search bool) {
-	groups := []int{leader}
-	if search {
-		groups = append(groups, killTree(leader)...)
-	} else {
-		_ = killGroup(leader) // nobody left is what we hope for
-	}
-	for _, group := range groups {
-		reapGroup(group)
-	}
-	children.reapStrays()
+	return judge(ctx, end.Status, end.FirstLine())
 }
 
 // judge turns the end of a command into a result; line is what it said.
@@ -135,20 +86,4 @@ func say(what, line string) string {
 		return what
 	}
 	return what + ": " + line
-}
-
-// output keeps the start of what is written to it and takes the rest, so that
-// a command that talks a lot does not block.
-type output struct{ kept []byte }
-
-func (o *output) Write(p []byte) (int, error) {
-	o.kept = append(o.kept, p[:min(len(p), maxOutput-len(o.kept))]...)
-	return len(p), nil
-}
-
-// firstLine is the first line with anything in it.
-func (o *output) firstLine() string {
-	text := strings.TrimSpace(string(o.kept))
-	line, _, _ := strings.Cut(text, "\n")
-	return line
 }

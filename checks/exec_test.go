@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/anyvip/anyvip/pkg/child"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -74,13 +75,13 @@ func TestExecEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	e := &Exec{Command: []string{"/usr/bin/env"}, Env: []string{"B=2=3", "A="}}
 	// env says one variable per line, and a detail is one line: the output itself is read.
-	e.Command = []string{"/bin/sh", "-c", "/usr/bin/env -u PWD | sort > " + dir + "/env"}
+	e.Command = []string{"/bin/sh", "-c", "/usr/bin/env -u PWD -u ANYVIP_CHILD | sort > " + dir + "/env"}
 	expect(t, probe(t, e, long), vip.Pass, vip.ClassNone, "")
 	got, err := os.ReadFile(dir + "/env")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("A=\nB=2=3\n"+execPath+"\n", string(got)); diff != "" {
+	if diff := cmp.Diff("A=\nB=2=3\n"+child.Path+"\n", string(got)); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
 	}
 }
@@ -148,7 +149,7 @@ func TestExecEndsAtTheTimeout(t *testing.T) {
 		best = min(best, time.Since(start)-timeout)
 	}
 	t.Logf("the probe ended %s after its timeout", best)
-	if best >= outputGrace {
+	if best >= child.OutputGrace {
 		t.Errorf("the probe always ended %s or more after its timeout", best)
 	}
 }
@@ -186,19 +187,6 @@ func TestExecIsNotHeldByADaemon(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Errorf("the daemon %d is not there: %v", pid, err)
 		}
-	}
-}
-
-func TestOutputKeepsTheStart(t *testing.T) {
-	var o output
-	for i := range 1000 {
-		line := fmt.Sprintf("line %d\n", i)
-		if n, err := o.Write([]byte(line)); n != len(line) || err != nil {
-			t.Fatalf("Write returned %d, %v", n, err)
-		}
-	}
-	if len(o.kept) != maxOutput || o.firstLine() != "line 0" {
-		t.Errorf("%d bytes are kept, the first line is %q", len(o.kept), o.firstLine())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/anyvip/anyvip/pkg/child"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -81,7 +82,7 @@ func TestReapingStealsNoExitCode(t *testing.T) {
 	}
 	group.Wait()
 	eventually(t, "the last orphan has been reaped", func() bool {
-		children.reapStrays()
+		child.Reap()
 		return errors.Is(unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil), syscall.ECHILD)
 	})
 }

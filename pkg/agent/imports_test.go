@@ -19,7 +19,7 @@ const module = "github.com/anyvip/anyvip/"
 // floors are the packages of the daemon, lowest first. A package imports only
 // packages of lower floors, or parts of itself that are named in sameHouse.
 var floors = [][]string{
-	{"pkg/vip", "pkg/durable"},
+	{"pkg/vip", "pkg/durable", "pkg/child"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
 	{"bgp/gobgp", "pkg/status", "pkg/intent"},
@@ -55,7 +55,7 @@ var doors = map[string][]string{
 	"github.com/fsnotify/fsnotify":        {"pkg/hint"},
 	"golang.org/x/net":                    {"bgp/neighbor"},
 	"golang.org/x/sync":                   {"pkg/agent", "pkg/hint", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/durable", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.

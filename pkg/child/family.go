@@ -1,4 +1,4 @@
-package checks
+package child
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// children are the commands that checks have under way. Whose child a process is
-// holds for all of this process, so this does too.
+// children are the commands that are under way. Whose child a process is holds for
+// all of this process, so this does too.
 //
 // In an agent that is process 1 of its container every process that loses its
 // parent becomes its child, and stays as a zombie until it is reaped, in the end
@@ -38,13 +38,20 @@ func (f *family) run(cmd *exec.Cmd) error {
 func (f *family) start(cmd *exec.Cmd) error {
 	f.count(1)
 	defer f.count(-1)
-	if err := cmd.Start(); err != nil {
+	if err := startBare(cmd); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.leaders[cmd.Process.Pid] = true
 	return nil
+}
+
+// leads says whether a process is a command of ours that is under way.
+func (f *family) leads(pid int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leaders[pid]
 }
 
 func (f *family) count(n int) {
