@@ -3,7 +3,6 @@ package checks
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,17 +27,7 @@ func (e *Exec) Describe() (name, target string) { return "exec", strings.Join(e.
 
 // Validate finds what is wrong. Whether the program is there is seen at each probe.
 func (e *Exec) Validate() (ps []vip.Problem) {
-	switch {
-	case len(e.Command) == 0:
-		ps = append(ps, vip.Problem{Path: "command", Message: "is missing", Allowed: "[PROGRAM, ARGUMENT, ...]"})
-	case !filepath.IsAbs(e.Command[0]):
-		ps = append(ps, vip.Problem{Path: "command[0]", Value: e.Command[0], Message: "is not an absolute path"})
-	}
-	for i, arg := range e.Command {
-		if strings.ContainsRune(arg, 0) {
-			ps = append(ps, vip.Problem{Path: fmt.Sprintf("command[%d]", i), Value: strconv.Quote(arg), Message: "has a zero byte"})
-		}
-	}
+	ps = vip.CommandProblems("command", e.Command)
 	for i, v := range e.Env {
 		if strings.Index(v, "=") < 1 || strings.ContainsRune(v, 0) {
 			ps = append(ps, vip.Problem{Path: fmt.Sprintf("env[%d]", i), Value: strconv.Quote(v), Message: "is no assignment", Allowed: "NAME=VALUE"})

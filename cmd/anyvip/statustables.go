@@ -23,7 +23,7 @@ func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) stri
 	text := v.head(s, out)
 	tables := []*table{v.services(s.GetServices()), v.checks(s.GetChecks()), v.sessions(s.GetSessions()), v.defaultRoutes(s.GetDefaultRoutes())}
 	if wide {
-		tables = append(tables, v.addresses(s.GetAddresses()), v.events(s.GetEvents()))
+		tables = append(tables, v.addresses(s.GetAddresses()), v.hooks(s.GetHooks()), v.events(s.GetEvents()))
 	}
 	for _, t := range tables {
 		if len(t.rows) > 1 {
@@ -40,7 +40,8 @@ type view struct {
 	peers int
 }
 
-// head is the line about the agent itself, and one about a refused reload.
+// head is the line about the agent itself, and one each about a refused reload and
+// drains that will not survive.
 func (v view) head(s *anyvipv1.Status, out screen) string {
 	t := warn
 	if s.GetPhase() == anyvipv1.Phase_RUNNING {
@@ -52,7 +53,23 @@ func (v view) head(s *anyvipv1.Status, out screen) string {
 		refused := tinted("reload refused", bad, out.colour)
 		text += fmt.Sprintf("%s %s ago, the configuration before it is in use: %s\n", refused, v.age(r.GetAt()), printable(firstLine(r.GetError())))
 	}
+	if w := s.GetIntentsWarning(); w != "" {
+		text += tinted("warning", bad, out.colour) + ": " + printable(w) + "\n"
+	}
 	return text
+}
+
+func (v view) hooks(hooks []*anyvipv1.Hook) *table {
+	t := newTable("HOOK", "RUNS", "FAILED", "DROPPED", "LAST FAILURE")
+	for _, h := range hooks {
+		failed := cell{strconv.FormatUint(h.GetFailed(), 10), plain}
+		if h.GetFailed()+h.GetDropped() > 0 {
+			failed.tint = warn
+		}
+		t.add(cell{h.GetName(), plain}, cell{strconv.FormatUint(h.GetRuns(), 10), plain}, failed,
+			cell{strconv.FormatUint(h.GetDropped(), 10), plain}, cell{h.GetLastFailure(), plain})
+	}
+	return t
 }
 
 // services has a row for each VIP, so that each line says all about it.

@@ -46,9 +46,11 @@ func everyStatus() *anyvipv1.Status {
 			{Serial: 2, At: ago(49 * time.Hour), Kind: anyvipv1.EventKind_SERVICE, Name: "web", From: "pending", To: "announced", Reason: "healthy"},
 			{Serial: 3, At: ago(5 * time.Second), Kind: anyvipv1.EventKind_CHECK, Name: "db", From: "pass", To: "fail", Reason: "connection refused\nsecond line"},
 		},
-		DefaultRoutes: []*anyvipv1.DefaultRoute{{Family: anyvipv1.Family_IPV4, NextHops: []string{"10.0.1.1", "10.0.2.1"}}, {Family: anyvipv1.Family_IPV6, Detail: "DETAIL"}},
-		Reload:        &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
-		Counters:      &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
+		DefaultRoutes:  []*anyvipv1.DefaultRoute{{Family: anyvipv1.Family_IPV4, NextHops: []string{"10.0.1.1", "10.0.2.1"}}, {Family: anyvipv1.Family_IPV6, Detail: "DETAIL"}},
+		IntentsWarning: "drains will not survive a restart: no space left on device",
+		Hooks:          []*anyvipv1.Hook{{Name: "pager", Runs: 12, Failed: 2, Dropped: 1, LastFailure: "web to withdrawn: exit code 1: no route"}, {Name: "quiet"}},
+		Reload:         &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
+		Counters:       &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
 	}
 }
 
@@ -177,6 +179,10 @@ func TestNothingFromTheNetworkControlsTheTerminal(t *testing.T) {
 	for _, x := range s.GetSessions() {
 		x.Peer, x.Address, x.Detail = attack, attack, attack
 	}
+	for _, x := range s.GetHooks() {
+		x.Name, x.LastFailure = attack, attack
+	}
+	s.IntentsWarning = attack
 	for _, x := range s.GetEvents() {
 		x.Name, x.From, x.Reason = attack, attack, attack
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/flow"
 	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/metrics"
@@ -55,6 +56,7 @@ type Agent struct {
 	hints   *hint.Engine
 	flows   *flow.Engine
 	intents *intent.Store
+	hooks   *hook.Engine
 
 	drainPath atomic.Pointer[string] // of the file that drains the node, as configured; empty: none
 	api       *api.Server
@@ -80,8 +82,10 @@ func New(o Options) (*Agent, error) {
 	a.hints = hint.New(hint.Options{Hint: a.hint, Report: a.mail.blind, Log: part(o.Log, "hint")})
 	a.flows = flow.New(flow.Options{Report: a.mail.flows, Log: part(o.Log, "flow")})
 	a.intents = intent.New(intent.Options{StateDir: o.StateDir, Report: a.mail.intents, Log: part(o.Log, "intent")})
+	a.hooks = hook.New(hook.Options{Report: a.mail.hooks, Log: part(o.Log, "hook")})
 	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply,
-		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove},
+		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove,
+		hooks: a.hooks.Apply, fire: a.hooks.Fire, prepare: a.hooks.Prepare},
 		a.mail, a.snapshots, o.Log)
 	a.loop.input.Booted = booted()
 	a.drainPath.Store(&o.Config.DrainFile)
@@ -172,6 +176,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("hint", a.hints.Run)
 	start("flow", a.flows.Run)
 	start("intent", a.intents.Run)
+	start("hook", a.hooks.Run)
 	start("api", a.api.Run)
 	start("web", a.web.Run)
 	start("notify", (&notifier{snapshots: a.snapshots, alive: a.alive, log: a.log}).run)

@@ -24,6 +24,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -147,7 +148,8 @@ func playHouse(t *testing.T, parts map[string]string, reached map[policy.Code]bo
 		engine.Apply(d)
 	}
 	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
-		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove},
+		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove,
+		hooks: func([]hook.Config) {}, fire: h.fire, prepare: h.prepare},
 		h.mail, h.status, slog.New(h.seen.handler()))
 
 	l.input.Booted = time.Now().Add(-time.Minute)
@@ -254,6 +256,24 @@ func (h *house) do(words []string) error {
 		return fmt.Errorf("no such command")
 	}
 	return nil
+}
+
+// fire is seen where the configuration has hooks.
+func (h *house) fire(e hook.Event) {
+	if strings.Contains(h.parts["config.yaml"], "hooks:") {
+		h.seen.add("hook", "%s from %q to %q because of %s", e.Service, e.From, e.To, strings.Join(strings.Fields(e.Reason.Code+" "+e.Reason.Subject), " "))
+	}
+}
+
+// prepare takes a second, or as long as it may where its program is /bin/false, and
+// fails then.
+func (h *house) prepare(argv []string, timeout time.Duration, e hook.Event, done func(error)) {
+	h.seen.add("hook", "pre_drain of %s, from %q, because of %s", e.Service, e.From, e.Reason.Code)
+	if argv[0] == "/bin/false" {
+		time.AfterFunc(timeout, func() { done(errors.New("killed at the timeout")) })
+		return
+	}
+	time.AfterFunc(time.Second, func() { done(nil) })
 }
 
 // wants is a client that asks for something.

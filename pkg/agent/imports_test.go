@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"pkg/vip", "pkg/durable", "pkg/child"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
-	{"bgp/gobgp", "pkg/status", "pkg/intent"},
+	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/hook"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
 	{"pkg/config"},
 	{"pkg/agent"},

@@ -17,6 +17,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/health"
 	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
 	"github.com/anyvip/anyvip/pkg/policy"
@@ -42,6 +43,9 @@ type receivers struct {
 	report    func(check string, r checks.Report)
 	drain     func(d intent.Drain, done func(error))
 	undrain   func(service string, done func(error))
+	hooks     func([]hook.Config)
+	fire      func(hook.Event)
+	prepare   func(argv []string, timeout time.Duration, ev hook.Event, done func(error))
 }
 
 // loop owns all state. Only run's goroutine touches anything but beat.
@@ -59,6 +63,8 @@ type loop struct {
 	desired   policy.Desired
 	asked     map[string]policy.Drain // drains that operators asked for
 	drainFile drainFile
+	preparing map[string]uint64 // by service: which pre_drain of all is under way, or has ended
+	prepares  uint64            // so many there were
 	blind     map[string]string // by check: what of it cannot be watched, and what to do
 	snapshot  status.Snapshot   // the one being made; its parts are replaced, never changed
 	ring      *event.Ring
@@ -79,7 +85,7 @@ type check struct {
 
 func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
 	return &loop{out: r, mail: m, snapshots: s, log: log, config: c,
-		checks: map[string]*check{}, ring: event.NewRing(eventsKept), snapshot: status.Snapshot{Version: version}}
+		checks: map[string]*check{}, preparing: map[string]uint64{}, ring: event.NewRing(eventsKept), snapshot: status.Snapshot{Version: version}}
 }
 
 // lastBeat is when the loop turned last; zero before it began.
@@ -156,6 +162,10 @@ func (l *loop) turn() {
 		l.takeDrainFile(*got.drain)
 		decide = true
 	}
+	decide = l.takePrepared(got.prepared) || decide
+	if got.hooks != nil {
+		l.snapshot.Hooks, l.fresh = got.hooks, true
+	}
 	l.takeHints(got.hints, got.blind)
 	for _, w := range got.wishes {
 		l.grant(w)
@@ -188,6 +198,7 @@ func (l *loop) decide() {
 	l.desired = policy.Decide(l.input)
 	l.snapshot.Counters.Decisions++
 	l.apply()
+	l.prepare()
 	l.recordDecisions(before)
 	l.recordSessions(before.Shown, l.desired.Shown)
 	if l.desired.Phase == policy.Running && l.input.Phase == policy.Starting {
@@ -305,6 +316,7 @@ func (l *loop) take(c *config.Config) {
 		k.config, k.connects, k.health.Params = cc, cc.Connects(), params
 		known[cc.Name], facts[cc.Name] = k, k.facts()
 	}
+	l.out.hooks(c.Hooks)
 	l.checks, l.input.Checks = known, facts
 	l.input.Services = slices.Clone(c.Services)
 	l.input.Linger = c.BGP.Linger

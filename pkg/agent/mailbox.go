@@ -8,25 +8,29 @@ import (
 	"github.com/anyvip/anyvip/bgp/neighbor"
 	"github.com/anyvip/anyvip/pkg/config"
 	"github.com/anyvip/anyvip/pkg/hint"
+	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 // mail is what came in since the loop looked last.
 type mail struct {
-	results []vip.Result   // in the order they came
-	bgp     *bgp.Report    // the latest
-	kernel  *kernel.Report // the latest
-	found   *neighbor.Report
-	flows   map[netip.Addr]vip.Flows // the latest; nil: nothing new
-	hints   []hint.Hint              // in the order they came, at most maxHints
-	blind   *hint.Report             // the latest
-	intents *intent.Report           // the latest
-	drain   *drainFile               // the latest
-	wishes  []wish                   // in the order they came
-	reload  *reload                  // the latest
-	stop    string                   // why the agent should end; empty: it should not
+	results  []vip.Result   // in the order they came
+	bgp      *bgp.Report    // the latest
+	kernel   *kernel.Report // the latest
+	found    *neighbor.Report
+	flows    map[netip.Addr]vip.Flows // the latest; nil: nothing new
+	hints    []hint.Hint              // in the order they came, at most maxHints
+	blind    *hint.Report             // the latest
+	intents  *intent.Report           // the latest
+	drain    *drainFile               // the latest
+	hooks    []status.Hook            // the latest; nil: nothing new
+	prepared []prepared               // in the order they came
+	wishes   []wish                   // in the order they came
+	reload   *reload                  // the latest
+	stop     string                   // why the agent should end; empty: it should not
 }
 
 // reload is a configuration that was read again, or why it could not be.
@@ -78,8 +82,18 @@ func (m *mailbox) flows(f map[netip.Addr]vip.Flows) { m.put(func(q *mail) { q.fl
 func (m *mailbox) blind(r hint.Report)              { m.put(func(q *mail) { q.blind = &r }) }
 func (m *mailbox) intents(r intent.Report)          { m.put(func(q *mail) { q.intents = &r }) }
 func (m *mailbox) drainFile(f drainFile)            { m.put(func(q *mail) { q.drain = &f }) }
+func (m *mailbox) prepared(p prepared)              { m.put(func(q *mail) { q.prepared = append(q.prepared, p) }) }
 func (m *mailbox) wish(w wish)                      { m.put(func(q *mail) { q.wishes = append(q.wishes, w) }) }
 func (m *mailbox) reload(r reload)                  { m.put(func(q *mail) { q.reload = &r }) }
+
+// hooks takes the counts of all hooks.
+func (m *mailbox) hooks(counts []hook.Counts) {
+	list := make([]status.Hook, len(counts))
+	for i, c := range counts {
+		list[i] = status.Hook(c)
+	}
+	m.put(func(q *mail) { q.hooks = list })
+}
 
 // hint takes a kernel event; what woke a probe has been told to its check already.
 func (m *mailbox) hint(h hint.Hint) {

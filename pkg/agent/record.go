@@ -11,6 +11,7 @@ import (
 
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/health"
+	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -54,7 +55,7 @@ func (l *loop) recordVerdict(name string, before, after health.Verdict) {
 // overload is the state of a check whose timeouts are absorbed.
 const overload = "overload"
 
-// recordDecisions writes down each service whose disposition changed.
+// recordDecisions writes down each service whose disposition changed, and tells hooks.
 func (l *loop) recordDecisions(before policy.Desired) {
 	old := make(map[string]policy.Disposition, len(before.Decisions))
 	for _, d := range before.Decisions {
@@ -71,10 +72,12 @@ func (l *loop) recordDecisions(before policy.Desired) {
 			r.From = was.String()
 		}
 		l.record(r)
+		l.out.fire(hook.Event{At: l.at, Node: l.config.Node, Service: d.Service, From: r.From, To: r.To, Reason: hookReason(d.Reasons[0])})
 		delete(old, d.Service)
 	}
 	for _, name := range sorted(old) {
 		l.record(event.Record{Kind: event.KindService, Name: name, From: old[name].String(), To: removed})
+		l.out.fire(hook.Event{At: l.at, Node: l.config.Node, Service: name, From: old[name].String(), To: removed})
 	}
 }
 

@@ -38,7 +38,10 @@ func statusOf(s *status.Snapshot) *anyvipv1.Status {
 			return &anyvipv1.DefaultRoute{Family: enum[anyvipv1.Family_Enum](r.Family), NextHops: each(r.NextHops, addressText), Detail: text(r.Detail)}
 		}),
 		IntentsWarning: text(s.Intents),
-		Counters:       &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
+		Hooks: each(s.Hooks, func(h status.Hook) *anyvipv1.Hook {
+			return &anyvipv1.Hook{Name: text(h.Name), Runs: h.Runs, Failed: h.Failed, Dropped: h.Dropped, LastFailure: text(h.Last)}
+		}),
+		Counters: &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
 	}
 	if !s.Reload.At.IsZero() {
 		out.Reload = &anyvipv1.Reload{At: timeOf(s.Reload.At), Error: text(s.Reload.Error)}

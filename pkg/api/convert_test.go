@@ -65,6 +65,7 @@ func fullSnapshot() *status.Snapshot {
 			Warning: "file: no inotify"}},
 		Events:   []event.Record{{Serial: 1, At: at, Kind: event.KindSession, Name: "tor-a", From: "OpenConfirm", To: "Established", Reason: "why not"}},
 		Intents:  "the disk is full",
+		Hooks:    []status.Hook{{Name: "pager", Runs: 5, Failed: 2, Dropped: 1, Last: "web to withdrawn: exit code 1"}},
 		Reload:   status.Reload{At: ago(time.Minute), Error: "bad file"},
 		Counters: status.Counters{Decisions: 9, AddressAdds: 3},
 	}

@@ -57,9 +57,22 @@ func (d *decoder) names(c *Config) {
 	d.unique("bgp.peers", peers)
 	d.unique("checks", checks)
 	d.unique("services", services)
+	d.hooks(c, services)
 	if i := slices.Index(checks, "none"); i >= 0 {
 		d.blame(at("checks", i)+".name", "none", "is a word of require, and cannot name a check", "")
 	}
+}
+
+// hooks checks their names, and that the services exist that they name.
+func (d *decoder) hooks(c *Config, services []string) {
+	var names []string
+	for i, h := range c.Hooks {
+		names = append(names, h.Name)
+		for j, s := range h.Services {
+			d.mustExist(at(at("hooks", i)+".services", j), s, "service", services, d.sound("services") && !d.excused["services"])
+		}
+	}
+	d.unique("hooks", names)
 }
 
 func (d *decoder) unique(list string, names []string) {

@@ -6,6 +6,7 @@ import (
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/api"
+	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/web"
 )
@@ -17,6 +18,7 @@ type Config struct {
 	BGP       bgp.Config       `yaml:"bgp" doc:"the speaker and its peers"`
 	Checks    []checks.Config  `yaml:"checks" doc:"what is asked, and how often"`
 	Services  []policy.Service `yaml:"services" doc:"the VIPs, and what they require"`
+	Hooks     []hook.Config    `yaml:"hooks" doc:"commands that run when a service's disposition changes; nothing waits for them"`
 	DrainFile string           `yaml:"drain_file" doc:"absolute path: while this file is there the node is drained; its first line is the reason"`
 	API       api.Config       `yaml:"api" doc:"where the command line asks the daemon; read at start, not at a reload"`
 	HTTP      web.Config       `yaml:"http" doc:"/metrics, /healthz and /readyz; read at start, not at a reload"`

@@ -50,6 +50,8 @@ services:
   - name: web
     addresses: [192.0.2.10, 2001:db8:10::10]
     require: {all: [dns, heartbeat, http, postgres, {any: [exec, file, tcp]}]}
+hooks:
+  - {name: pager, command: [/usr/local/bin/page]}
 `)
 	if !full.Equal(least) {
 		t.Errorf("full:  %+v\nleast: %+v", full, least)

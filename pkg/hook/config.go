@@ -1,20 +1,11 @@
 package hook
 
 import (
-	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
 )
-
-// Command is what to run, and for how long at most.
-type Command struct {
-	Command []string      `yaml:"command" doc:"program (absolute path) and arguments; no shell, and without capabilities. The event comes as JSON on standard input"`
-	Timeout time.Duration `yaml:"timeout" default:"10s" doc:"then it is killed, 100ms to 10m"`
-}
 
 // Config is one hook.
 type Config struct {
@@ -34,22 +25,7 @@ func (c Config) Validate() (ps []vip.Problem) {
 	if c.Name == "" {
 		ps = append(ps, vip.Problem{Path: "name", Message: "is missing"})
 	}
-	return append(ps, Command{c.Command, c.Timeout}.Validate()...)
-}
-
-// Validate finds what is wrong. Whether the program is there is seen when it is run.
-func (c Command) Validate() (ps []vip.Problem) {
-	switch {
-	case len(c.Command) == 0:
-		ps = append(ps, vip.Problem{Path: "command", Message: "is missing", Allowed: "[PROGRAM, ARGUMENT, ...]"})
-	case !filepath.IsAbs(c.Command[0]):
-		ps = append(ps, vip.Problem{Path: "command[0]", Value: c.Command[0], Message: "is not an absolute path"})
-	}
-	for i, arg := range c.Command {
-		if strings.ContainsRune(arg, 0) {
-			ps = append(ps, vip.Problem{Path: fmt.Sprintf("command[%d]", i), Value: fmt.Sprintf("%q", arg), Message: "has a zero byte"})
-		}
-	}
+	ps = append(ps, vip.CommandProblems("command", c.Command)...)
 	if c.Timeout < 100*time.Millisecond || c.Timeout > 10*time.Minute {
 		ps = append(ps, vip.Problem{Path: "timeout", Value: c.Timeout.String(), Message: "is out of range", Allowed: "100ms to 10m"})
 	}

@@ -117,14 +117,14 @@ func (e *Engine) Fire(ev Event) {
 	}
 }
 
-// Prepare runs a pre_drain, and calls done when it has ended or its timeout is over:
+// Prepare runs a pre_drain, for so long at most, and calls done when it has ended or its timeout is over:
 // with nil, or with why it failed. It does not block; done comes from another goroutine,
 // and not at all if Run ends before.
-func (e *Engine) Prepare(c Command, ev Event, done func(error)) {
+func (e *Engine) Prepare(argv []string, timeout time.Duration, ev Event, done func(error)) {
 	ev.Version = version
 	e.mu.Lock()
 	e.asked = append(e.asked, func(ctx context.Context) {
-		if err := e.run(ctx, c, ev); ctx.Err() == nil {
+		if err := e.run(ctx, argv, timeout, ev); ctx.Err() == nil {
 			done(err)
 		}
 	})
@@ -219,7 +219,7 @@ func (e *Engine) work(ctx context.Context, w *worker) {
 			ev := w.queue[0]
 			w.queue = w.queue[1:]
 			e.mu.Unlock()
-			err := e.run(ctx, Command{w.config.Command, w.config.Timeout}, ev)
+			err := e.run(ctx, w.config.Command, w.config.Timeout, ev)
 			if ctx.Err() != nil {
 				return
 			}
@@ -237,7 +237,7 @@ func (e *Engine) work(ctx context.Context, w *worker) {
 }
 
 // run runs a command once, when there is room for it.
-func (e *Engine) run(ctx context.Context, c Command, ev Event) error {
+func (e *Engine) run(ctx context.Context, argv []string, timeout time.Duration, ev Event) error {
 	select {
 	case e.room <- struct{}{}:
 		defer func() { <-e.room }()
@@ -248,14 +248,14 @@ func (e *Engine) run(ctx context.Context, c Command, ev Event) error {
 	if err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, c.Timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	end, err := child.Run(limited, child.Command{Argv: c.Command, Stdin: append(text, '\n')})
+	end, err := child.Run(limited, child.Command{Argv: argv, Stdin: append(text, '\n')})
 	switch {
 	case err != nil:
 		return err
 	case end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL && limited.Err() != nil:
-		return said(fmt.Sprintf("killed at the timeout of %s", c.Timeout), end)
+		return said(fmt.Sprintf("killed at the timeout of %s", timeout), end)
 	case end.Status.Signaled():
 		return said("ended by a signal: "+end.Status.Signal().String(), end)
 	case end.Status.ExitStatus() != 0:

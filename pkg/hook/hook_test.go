@@ -160,7 +160,7 @@ func TestPrepareIsBounded(t *testing.T) {
 	r := start(t)
 	for script, want := range map[string]string{"exit 0": "", "exit 4": "exit code 4", "sleep 1000": "killed at the timeout"} {
 		done := make(chan error, 1)
-		r.Prepare(Command{[]string{"/bin/sh", "-c", script}, 300 * time.Millisecond}, event("web", "drain"), func(err error) { done <- err })
+		r.Prepare([]string{"/bin/sh", "-c", script}, 300*time.Millisecond, event("web", "drain"), func(err error) { done <- err })
 		select {
 		case err := <-done:
 			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
@@ -171,7 +171,7 @@ func TestPrepareIsBounded(t *testing.T) {
 		}
 	}
 	// The end of the engine ends what is under way.
-	r.Prepare(Command{[]string{"/bin/sleep", "1000"}, time.Minute}, event("web", "drain"), func(error) { t.Error("done at the end") })
+	r.Prepare([]string{"/bin/sleep", "1000"}, time.Minute, event("web", "drain"), func(error) { t.Error("done at the end") })
 	time.Sleep(50 * time.Millisecond)
 }
 

@@ -57,13 +57,16 @@ var (
 	checkOverload  = desc("check_overload", "1 while timeouts of the check are absorbed.", "check")
 	checkDuration  = desc("check_last_duration_seconds", "How long the latest probe took.", "check")
 	checkTime      = desc("check_last_probe_timestamp_seconds", "When the latest probe ended, Unix time.", "check")
+	hookRuns       = desc("hook_runs_total", "Runs of the hook that ended, well or not.", "hook")
+	hookFailures   = desc("hook_failures_total", "Runs of the hook that failed; `anyvip status -o wide` says how the last one did.", "hook")
+	hookDropped    = desc("hook_dropped_total", "Events that the hook was not told of: it was too slow.", "hook")
 	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
 	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
 	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")
 	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the session although it may be up; `anyvip status` says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, hookRuns, hookFailures, hookDropped, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
 	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Drained, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
@@ -96,6 +99,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, k := range s.Checks {
 		e.check(k, s.Input.Checks[k.Name])
+	}
+	for _, h := range s.Hooks {
+		e.counter(hookRuns, h.Runs, h.Name)
+		e.counter(hookFailures, h.Failed, h.Name)
+		e.counter(hookDropped, h.Dropped, h.Name)
 	}
 	for _, p := range s.Input.Peers {
 		e.session(p.Name, s.Desired.Shown[p.Name], s.Input.Sent[p.Name])

@@ -17,21 +17,22 @@ type DrainStep uint8
 
 // The steps, in their order.
 const (
-	DrainNone  DrainStep = iota
-	DrainShift           // announced with GRACEFUL_SHUTDOWN; waiting until every Established peer has that
-	DrainHold            // every peer has it: new connections go elsewhere
-	DrainQuiet           // waiting until no connection receives anything
-	DrainDone            // withdrawn
+	DrainNone    DrainStep = iota
+	DrainPrepare           // announced as before; waiting for pre_drain
+	DrainShift             // announced with GRACEFUL_SHUTDOWN; waiting until every Established peer has that
+	DrainHold              // every peer has it: new connections go elsewhere
+	DrainQuiet             // waiting until no connection receives anything
+	DrainDone              // withdrawn
 )
 
-var drainStepNames = [...]string{"none", "shift", "hold", "quiet", "done"}
+var drainStepNames = [...]string{"none", "prepare", "shift", "hold", "quiet", "done"}
 
 func (s DrainStep) String() string { return drainStepNames[s] }
 
 // DrainMemory is the state of a service's drain.
 type DrainMemory struct {
 	Step  DrainStep `json:"step,omitempty"`
-	Since time.Time `json:"since,omitzero"` // of the drain's first step
+	Since time.Time `json:"since,omitzero"` // of DrainPrepare, and then of DrainShift
 	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had the shift
 }
 
@@ -54,9 +55,13 @@ func (d *decider) drain(s *Service, m *ServiceMemory, prev ServiceMemory) {
 		return
 	}
 	d.walk(s, m, prev)
-	m.Disposition = Leaving
-	if m.Drain.Step == DrainDone {
+	switch m.Drain.Step {
+	case DrainPrepare:
+		d.out.Prepare = append(d.out.Prepare, s.Name)
+	case DrainDone:
 		m.Disposition = Drained
+	case DrainShift, DrainHold, DrainQuiet, DrainNone:
+		m.Disposition = Leaving
 	}
 	d.watch(s, m.Drain)
 }
@@ -66,10 +71,17 @@ func (d *decider) drain(s *Service, m *ServiceMemory, prev ServiceMemory) {
 func (d *decider) walk(s *Service, m *ServiceMemory, prev ServiceMemory) {
 	x := &m.Drain
 	if x.Step == DrainNone {
-		*x = DrainMemory{Step: DrainShift, Since: d.in.Now}
+		*x = DrainMemory{Step: DrainPrepare, Since: d.in.Now}
 	}
 	if !m.Disposition.Announces() || !d.anyoneHas(s) && !(len(prev.Announced) > 0 && d.anythingOnItsWay()) {
 		x.Step = DrainDone
+	}
+	if x.Step == DrainPrepare {
+		if end := x.Since.Add(prepareTime(s)); !d.in.Prepared[s.Name] && d.in.Now.Before(end) {
+			d.wake(end)
+			return
+		}
+		*x = DrainMemory{Step: DrainShift, Since: d.in.Now}
 	}
 	end := x.Since.Add(s.DrainTime)
 	for x.Step < DrainDone {
@@ -86,6 +98,15 @@ func (d *decider) walk(s *Service, m *ServiceMemory, prev ServiceMemory) {
 	}
 }
 
+// prepareTime is how long a drain waits for pre_drain: a little longer than that may
+// take, for whoever should say that it has ended.
+func prepareTime(s *Service) time.Duration {
+	if s.PreDrain == nil {
+		return 0
+	}
+	return s.PreDrain.Timeout + time.Second
+}
+
 func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
 	switch x.Step {
 	case DrainShift:
@@ -99,7 +120,7 @@ func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
 		return !d.in.Now.Before(end), end
 	case DrainQuiet:
 		return d.isQuiet(s)
-	case DrainNone, DrainDone:
+	case DrainNone, DrainPrepare, DrainDone:
 	}
 	return true, time.Time{}
 }
@@ -180,12 +201,17 @@ func (d *decider) drainReason(s *Service, x DrainMemory) Reason {
 		return r
 	}
 	r.Code, r.Since, r.Until = CodeDraining, x.Since, x.Since.Add(s.DrainTime)
+	if x.Step == DrainPrepare {
+		r.Until = r.Until.Add(prepareTime(s))
+	}
 	r.Detail = d.drainProgress(s, x) + "; " + r.Detail
 	return r
 }
 
 func (d *decider) drainProgress(s *Service, x DrainMemory) string {
 	switch x.Step {
+	case DrainPrepare:
+		return "waiting for pre_drain"
 	case DrainShift:
 		return "waiting until every peer has the less preferred route"
 	case DrainHold:

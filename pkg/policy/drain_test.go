@@ -237,3 +237,34 @@ func TestADrainAlwaysEnds(t *testing.T) {
 		}
 	})
 }
+
+// A drain waits for pre_drain, announced as before, and not for longer than that may take.
+func TestADrainWaitsForPreDrain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ends int // the second in which pre_drain is known to have ended
+		want string
+	}{
+		"it ends":       {3, "aaallllllxx"},
+		"it never ends": {99, "aaaaaallllllxx"},
+		"it is over":    {0, "llllllxx"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := drained(nil)
+			in.Services[0].PreDrain = &policy.PreDrain{Timeout: 5 * time.Second}
+			prepares := 0
+			got, reasons, _ := script(in, len(tc.want), func(s int, in *policy.Input) {
+				in.Flows = flows(0, time.Time{})
+				in.Prepared = map[string]bool{"web": s >= tc.ends}
+				if len(policy.Decide(*in).Prepare) > 0 {
+					prepares++
+				}
+			})
+			if got != tc.want || prepares != strings.Count(tc.want, "a") {
+				t.Errorf("%s with %d prepares, want %s; %v", got, prepares, tc.want, reasons)
+			}
+			if tc.ends > 0 && reasons[0].String() != "draining: waiting for pre_drain; new disks (kim)" {
+				t.Errorf("reason %s", reasons[0])
+			}
+		})
+	}
+}

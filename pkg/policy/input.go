@@ -40,6 +40,7 @@ type Input struct {
 	Sent      map[string]map[netip.Prefix]vip.Announcement // by peer: its Adj-RIB-Out
 	Defaults  []vip.DefaultRoute                           // our default routes on this host, and wanted ones
 	Drains    map[string]Drain                             // by service; of the empty name: the whole node
+	Prepared  map[string]bool                              // services whose pre_drain has ended, well or not
 	Flows     map[netip.Addr]vip.Flows                     // connections to the VIPs that Desired.Watch names
 
 	ImportDefault bool // the peers' default routes are wanted on this host
@@ -84,6 +85,7 @@ type Desired struct {
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
 	AdoptDefaults []vip.Family           // families in which a default route that an earlier run left stays
 	Fast          []string               // checks to probe at the fast interval, sorted; the others at their own
+	Prepare       []string               // services whose pre_drain should run, in the order of Input.Services
 	Watch         []netip.Addr           // VIPs whose connections are to be watched, sorted
 	Decisions     []Decision             // in the order of Input.Services
 	DecideAt      time.Time              // when time alone may change the decision; zero: never

@@ -148,6 +148,9 @@ func (d *decider) serviceReasons(s *Service, m ServiceMemory) []Reason {
 			first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
 		}
 	}
+	if m.Drain.Step == DrainPrepare {
+		first = append([]Reason{d.drainReason(s, m.Drain)}, first...)
+	}
 	reasons := append(first, d.checkReasons(s, m.Disposition)...)
 	if len(reasons) == 0 { // a level that no check explains: cannot be, and is said all the same
 		return []Reason{{Code: CodeNone, Detail: "no check explains this: " + s.Require.String()}}

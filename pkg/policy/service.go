@@ -21,10 +21,28 @@ type Service struct {
 	MaxRecovery   time.Duration  `yaml:"max_recovery_delay" default:"5m" doc:"what recovery_delay grows to at most"`
 	FlapWindow    time.Duration  `yaml:"flap_window" default:"10m" doc:"failures of an announced service count this long"`
 	StartDelay    time.Duration  `yaml:"start_delay" doc:"not announced in this time after the host's boot"`
+	PreDrain      *PreDrain      `yaml:"pre_drain" doc:"runs before a drain begins, so that the application can end its own sessions; the drain waits for it, at most for timeout"`
 	DrainHold     time.Duration  `yaml:"drain_hold" default:"5s" doc:"a drain: how long every peer has the less preferred route before it may go"`
 	DrainTime     time.Duration  `yaml:"drain_time" default:"30s" doc:"a drain: when the route goes at the latest, although connections still receive"`
 	WhenWithdrawn WhenWithdrawn  `yaml:"when_withdrawn" default:"keep" doc:"keep or remove the address on lo while the service is withdrawn"`
 	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
+}
+
+// PreDrain is a command that runs before a drain begins.
+type PreDrain struct {
+	Command []string      `yaml:"command" doc:"program (absolute path) and arguments; no shell, and without capabilities. The event comes as JSON on standard input"`
+	Timeout time.Duration `yaml:"timeout" default:"10s" doc:"then it is killed, and the drain goes on, 100ms to 10m"`
+}
+
+func (p *PreDrain) validate() (ps []vip.Problem) {
+	if p == nil {
+		return nil
+	}
+	ps = vip.CommandProblems("command", p.Command)
+	if p.Timeout < 100*time.Millisecond || p.Timeout > 10*time.Minute {
+		ps = append(ps, vip.Problem{Path: "timeout", Value: p.Timeout.String(), Message: "is out of range", Allowed: "100ms to 10m"})
+	}
+	return ps
 }
 
 // HostPrefix is a VIP as a host prefix. Text may leave the length out.
@@ -183,6 +201,7 @@ func (s Service) Validate() (ps []vip.Problem) {
 	if s.ECMP.SlowStart > 0 && s.ECMP.Weight == 0 {
 		ps = append(ps, vip.Problem{Path: "ecmp.slow_start", Value: s.ECMP.SlowStart.String(), Message: "has nothing to grow without ecmp.weight"})
 	}
+	ps = append(ps, vip.Under("pre_drain", s.PreDrain.validate())...)
 	if s.DrainHold > s.DrainTime {
 		ps = append(ps, vip.Problem{Path: "drain_hold", Value: s.DrainHold.String(), Message: "is longer than drain_time", Allowed: "0s to " + s.DrainTime.String()})
 	}

@@ -28,6 +28,7 @@ type Snapshot struct {
 	Checks   []Check        // in the order of the file
 	Peers    []Peer         // in the order of the file
 	Events   []event.Record // the latest, oldest first
+	Hooks    []Hook         // in the order of the file
 	Reload   Reload
 	Intents  string // why drains will not survive a restart, and what to do; empty: they will
 	Counters Counters
@@ -54,6 +55,15 @@ type Peer struct {
 	Address   netip.Addr // zero: unnumbered
 	Interface string     // of an unnumbered peer
 	ASN       uint32     // 0: external
+}
+
+// Hook is one hook as status shows it: totals since it was configured.
+type Hook struct {
+	Name    string
+	Runs    uint64 // ended, well or not
+	Failed  uint64 // of them
+	Dropped uint64 // events that it was not told of: it was too slow
+	Last    string // how the last failure came; empty: there was none
 }
 
 // Reload is how the last reload ended.

@@ -1,6 +1,10 @@
 package vip
 
-import "strings"
+import (
+	"fmt"
+	"path"
+	"strings"
+)
 
 // Problem is one mistake in a configuration, found by the part that owns the
 // value. Path is relative to that part ("peers[0].hold_time"); whoever holds
@@ -40,4 +44,21 @@ func Under(prefix string, ps []Problem) []Problem {
 		out[i] = p
 	}
 	return out
+}
+
+// CommandProblems finds what is wrong with a program and its arguments that stand at a
+// path. Whether the program is there is seen when it is run.
+func CommandProblems(at string, argv []string) (ps []Problem) {
+	switch {
+	case len(argv) == 0:
+		ps = append(ps, Problem{Path: at, Message: "is missing", Allowed: "[PROGRAM, ARGUMENT, ...]"})
+	case !path.IsAbs(argv[0]):
+		ps = append(ps, Problem{Path: at + "[0]", Value: argv[0], Message: "is not an absolute path"})
+	}
+	for i, arg := range argv {
+		if strings.ContainsRune(arg, 0) {
+			ps = append(ps, Problem{Path: fmt.Sprintf("%s[%d]", at, i), Value: fmt.Sprintf("%q", arg), Message: "has a zero byte"})
+		}
+	}
+	return ps
 }

@@ -568,8 +568,10 @@ type Status struct {
 	// Why drains will not survive a restart of the agent, or have not survived one, and
 	// what to do; empty: all is well.
 	IntentsWarning string `protobuf:"bytes,15,opt,name=intents_warning,json=intentsWarning,proto3" json:"intents_warning,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// In the order of the configuration.
+	Hooks         []*Hook `protobuf:"bytes,16,rep,name=hooks,proto3" json:"hooks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -707,6 +709,95 @@ func (x *Status) GetIntentsWarning() string {
 	return ""
 }
 
+func (x *Status) GetHooks() []*Hook {
+	if x != nil {
+		return x.Hooks
+	}
+	return nil
+}
+
+// Hook is one command that runs on changes: totals since it was configured.
+type Hook struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As configured.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Runs that ended, well or not.
+	Runs uint64 `protobuf:"varint,2,opt,name=runs,proto3" json:"runs,omitempty"`
+	// Of them, those that failed.
+	Failed uint64 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Events that it was not told of: it was too slow.
+	Dropped uint64 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// How the last failure came, one line; empty: there was none.
+	LastFailure   string `protobuf:"bytes,5,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hook) Reset() {
+	*x = Hook{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hook) ProtoMessage() {}
+
+func (x *Hook) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hook.ProtoReflect.Descriptor instead.
+func (*Hook) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Hook) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Hook) GetRuns() uint64 {
+	if x != nil {
+		return x.Runs
+	}
+	return 0
+}
+
+func (x *Hook) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Hook) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *Hook) GetLastFailure() string {
+	if x != nil {
+		return x.LastFailure
+	}
+	return ""
+}
+
 // Service is what was decided about one service, and why.
 type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -728,7 +819,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +831,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +844,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Service) GetName() string {
@@ -817,7 +908,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +920,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +933,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reason) GetCode() ReasonCode_Enum {
@@ -897,7 +988,7 @@ type ServiceAddress struct {
 
 func (x *ServiceAddress) Reset() {
 	*x = ServiceAddress{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1000,7 @@ func (x *ServiceAddress) String() string {
 func (*ServiceAddress) ProtoMessage() {}
 
 func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1013,7 @@ func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAddress.ProtoReflect.Descriptor instead.
 func (*ServiceAddress) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ServiceAddress) GetPrefix() string {
@@ -993,7 +1084,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1096,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1109,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Check) GetName() string {
@@ -1147,7 +1238,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1250,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1263,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Result) GetAt() *timestamppb.Timestamp {
@@ -1257,7 +1348,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1360,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1373,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Session) GetPeer() string {
@@ -1405,7 +1496,7 @@ type DefaultRoute struct {
 
 func (x *DefaultRoute) Reset() {
 	*x = DefaultRoute{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1508,7 @@ func (x *DefaultRoute) String() string {
 func (*DefaultRoute) ProtoMessage() {}
 
 func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1521,7 @@ func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultRoute.ProtoReflect.Descriptor instead.
 func (*DefaultRoute) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DefaultRoute) GetFamily() Family_Enum {
@@ -1477,7 +1568,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1580,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1593,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Address) GetAddress() string {
@@ -1577,7 +1668,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1680,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1693,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Event) GetSerial() uint64 {
@@ -1667,7 +1758,7 @@ type Reload struct {
 
 func (x *Reload) Reset() {
 	*x = Reload{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[20]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1770,7 @@ func (x *Reload) String() string {
 func (*Reload) ProtoMessage() {}
 
 func (x *Reload) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[20]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1783,7 @@ func (x *Reload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reload.ProtoReflect.Descriptor instead.
 func (*Reload) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Reload) GetAt() *timestamppb.Timestamp {
@@ -1722,7 +1813,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[21]
+	mi := &file_anyvip_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1825,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[21]
+	mi := &file_anyvip_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1838,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Counters) GetDecisions() uint64 {
@@ -1792,7 +1883,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0fUndrainResponse\x12\x18\n" +
 	"\awarning\x18\x01 \x01(\tR\awarning\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\x88\x05\n" +
+	"\x12WatchStatusRequest\"\xaf\x05\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1809,7 +1900,14 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x06reload\x18\f \x01(\v2\x11.anyvip.v1.ReloadR\x06reload\x12/\n" +
 	"\bcounters\x18\r \x01(\v2\x13.anyvip.v1.CountersR\bcounters\x12>\n" +
 	"\x0edefault_routes\x18\x0e \x03(\v2\x17.anyvip.v1.DefaultRouteR\rdefaultRoutes\x12'\n" +
-	"\x0fintents_warning\x18\x0f \x01(\tR\x0eintentsWarning\"\xa1\x02\n" +
+	"\x0fintents_warning\x18\x0f \x01(\tR\x0eintentsWarning\x12%\n" +
+	"\x05hooks\x18\x10 \x03(\v2\x0f.anyvip.v1.HookR\x05hooks\"\x83\x01\n" +
+	"\x04Hook\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04runs\x18\x02 \x01(\x04R\x04runs\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\x04R\x06failed\x12\x18\n" +
+	"\adropped\x18\x04 \x01(\x04R\adropped\x12!\n" +
+	"\flast_failure\x18\x05 \x01(\tR\vlastFailure\"\xa1\x02\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x1b.anyvip.v1.Disposition.EnumR\vdisposition\x12+\n" +
@@ -1916,7 +2014,7 @@ func file_anyvip_v1_control_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_control_proto_rawDescData
 }
 
-var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_anyvip_v1_control_proto_goTypes = []any{
 	(*HeartbeatRequest)(nil),      // 0: anyvip.v1.HeartbeatRequest
 	(*HeartbeatResponse)(nil),     // 1: anyvip.v1.HeartbeatResponse
@@ -1929,98 +2027,100 @@ var file_anyvip_v1_control_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 8: anyvip.v1.GetStatusRequest
 	(*WatchStatusRequest)(nil),    // 9: anyvip.v1.WatchStatusRequest
 	(*Status)(nil),                // 10: anyvip.v1.Status
-	(*Service)(nil),               // 11: anyvip.v1.Service
-	(*Reason)(nil),                // 12: anyvip.v1.Reason
-	(*ServiceAddress)(nil),        // 13: anyvip.v1.ServiceAddress
-	(*Check)(nil),                 // 14: anyvip.v1.Check
-	(*Result)(nil),                // 15: anyvip.v1.Result
-	(*Session)(nil),               // 16: anyvip.v1.Session
-	(*DefaultRoute)(nil),          // 17: anyvip.v1.DefaultRoute
-	(*Address)(nil),               // 18: anyvip.v1.Address
-	(*Event)(nil),                 // 19: anyvip.v1.Event
-	(*Reload)(nil),                // 20: anyvip.v1.Reload
-	(*Counters)(nil),              // 21: anyvip.v1.Counters
-	(Outcome_Enum)(0),             // 22: anyvip.v1.Outcome.Enum
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(Phase_Enum)(0),               // 25: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),         // 26: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),               // 27: anyvip.v1.Level.Enum
-	(ReasonCode_Enum)(0),          // 28: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),               // 29: anyvip.v1.Scope.Enum
-	(Class_Enum)(0),               // 30: anyvip.v1.Class.Enum
-	(Trigger_Enum)(0),             // 31: anyvip.v1.Trigger.Enum
-	(SessionState_Enum)(0),        // 32: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0),        // 33: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),              // 34: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0),        // 35: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),           // 36: anyvip.v1.EventKind.Enum
+	(*Hook)(nil),                  // 11: anyvip.v1.Hook
+	(*Service)(nil),               // 12: anyvip.v1.Service
+	(*Reason)(nil),                // 13: anyvip.v1.Reason
+	(*ServiceAddress)(nil),        // 14: anyvip.v1.ServiceAddress
+	(*Check)(nil),                 // 15: anyvip.v1.Check
+	(*Result)(nil),                // 16: anyvip.v1.Result
+	(*Session)(nil),               // 17: anyvip.v1.Session
+	(*DefaultRoute)(nil),          // 18: anyvip.v1.DefaultRoute
+	(*Address)(nil),               // 19: anyvip.v1.Address
+	(*Event)(nil),                 // 20: anyvip.v1.Event
+	(*Reload)(nil),                // 21: anyvip.v1.Reload
+	(*Counters)(nil),              // 22: anyvip.v1.Counters
+	(Outcome_Enum)(0),             // 23: anyvip.v1.Outcome.Enum
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(Phase_Enum)(0),               // 26: anyvip.v1.Phase.Enum
+	(Disposition_Enum)(0),         // 27: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),               // 28: anyvip.v1.Level.Enum
+	(ReasonCode_Enum)(0),          // 29: anyvip.v1.ReasonCode.Enum
+	(Scope_Enum)(0),               // 30: anyvip.v1.Scope.Enum
+	(Class_Enum)(0),               // 31: anyvip.v1.Class.Enum
+	(Trigger_Enum)(0),             // 32: anyvip.v1.Trigger.Enum
+	(SessionState_Enum)(0),        // 33: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),        // 34: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),              // 35: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0),        // 36: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),           // 37: anyvip.v1.EventKind.Enum
 }
 var file_anyvip_v1_control_proto_depIdxs = []int32{
-	22, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
-	14, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
-	23, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
-	24, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
-	24, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
-	25, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
-	11, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
-	14, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
-	16, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
-	18, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
-	19, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
-	20, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
-	21, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
-	17, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
-	26, // 14: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
-	27, // 15: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
-	24, // 16: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
-	12, // 17: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
-	13, // 18: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
-	28, // 19: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
-	24, // 20: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
-	24, // 21: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
-	12, // 22: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
-	29, // 23: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
-	22, // 24: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
-	24, // 25: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
-	30, // 26: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
-	24, // 27: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
-	15, // 28: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
-	24, // 29: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
-	24, // 30: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
-	22, // 31: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
-	30, // 32: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
-	23, // 33: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
-	31, // 34: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
-	32, // 35: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
-	24, // 36: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
-	33, // 37: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
-	23, // 38: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
-	34, // 39: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
-	34, // 40: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
-	35, // 41: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
-	24, // 42: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
-	24, // 43: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
-	24, // 44: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
-	36, // 45: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
-	24, // 46: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
-	8,  // 47: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
-	9,  // 48: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
-	2,  // 49: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
-	4,  // 50: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
-	6,  // 51: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
-	0,  // 52: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
-	10, // 53: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
-	10, // 54: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
-	3,  // 55: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
-	5,  // 56: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
-	7,  // 57: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
-	1,  // 58: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
-	53, // [53:59] is the sub-list for method output_type
-	47, // [47:53] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	23, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
+	15, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
+	24, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
+	25, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
+	25, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
+	26, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
+	12, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
+	15, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
+	17, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
+	19, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
+	20, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
+	21, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
+	22, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
+	18, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
+	11, // 14: anyvip.v1.Status.hooks:type_name -> anyvip.v1.Hook
+	27, // 15: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
+	28, // 16: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
+	25, // 17: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
+	13, // 18: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
+	14, // 19: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
+	29, // 20: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
+	25, // 21: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
+	25, // 22: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
+	13, // 23: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
+	30, // 24: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
+	23, // 25: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
+	25, // 26: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
+	31, // 27: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
+	25, // 28: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
+	16, // 29: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
+	25, // 30: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
+	25, // 31: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
+	23, // 32: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
+	31, // 33: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
+	24, // 34: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
+	32, // 35: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
+	33, // 36: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
+	25, // 37: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
+	34, // 38: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
+	24, // 39: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
+	35, // 40: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
+	35, // 41: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
+	36, // 42: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
+	25, // 43: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
+	25, // 44: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
+	25, // 45: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
+	37, // 46: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
+	25, // 47: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
+	8,  // 48: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
+	9,  // 49: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
+	2,  // 50: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
+	4,  // 51: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
+	6,  // 52: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
+	0,  // 53: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
+	10, // 54: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
+	10, // 55: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
+	3,  // 56: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
+	5,  // 57: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
+	7,  // 58: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
+	1,  // 59: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
+	54, // [54:60] is the sub-list for method output_type
+	48, // [48:54] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_anyvip_v1_control_proto_init() }
@@ -2035,7 +2135,7 @@ func file_anyvip_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_control_proto_rawDesc), len(file_anyvip_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
