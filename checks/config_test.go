@@ -57,7 +57,7 @@ func TestValidate(t *testing.T) {
 
 		{"nothing at all", Config{}, []string{
 			"name: is missing",
-			": says not what to ask (allowed: exactly one of dns, exec, file, http, postgres, tcp)",
+			": says not what to ask (allowed: exactly one of dns, exec, file, heartbeat, http, postgres, tcp)",
 			"interval: 0s: is out of range (allowed: 10ms to 1h)",
 			"timeout: 0s: is out of range (allowed: 1ms to 1m)",
 			"rise: 0: is out of range (allowed: 1 to 100)",

@@ -80,7 +80,7 @@ func TestALateWakeUpKeepsItsTime(t *testing.T) {
 		r.Apply([]Probe{{Config: c}})
 		pass(400 * time.Millisecond)
 		first := s.first()
-		asked := time.Now().Sub(first)
+		asked := time.Since(first)
 		r.Wake("web", vip.TriggerListener, true)
 		pass(100 * time.Millisecond)
 		r.Wake("web", vip.TriggerLink, false)
@@ -146,8 +146,8 @@ func TestTenThousandReloadsLeaveNothingBehind(t *testing.T) {
 		pass(2 * time.Second)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if n := len(r.probers); n != 2 || len(r.Runner.wakes) > 0 {
-			t.Errorf("%d probers, %d wakes", n, len(r.Runner.wakes))
+		if n := len(r.probers); n != 2 || len(r.wakes) > 0 {
+			t.Errorf("%d probers, %d wakes", n, len(r.wakes))
 		}
 		if n := runtime.NumGoroutine(); n > 20 {
 			t.Errorf("%d goroutines", n)

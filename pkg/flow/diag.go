@@ -39,8 +39,10 @@ const maxFilter = 256
 // request is struct inet_diag_req_v2.
 type request struct{ family vip.Family }
 
+// Len implements nl.NetlinkRequestData.
 func (request) Len() int { return requestSize }
 
+// Serialize implements nl.NetlinkRequestData.
 func (r request) Serialize() []byte {
 	b := make([]byte, requestSize)
 	b[0] = unix.AF_INET

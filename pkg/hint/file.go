@@ -24,7 +24,7 @@ func (e *Engine) watchFiles(ctx context.Context, set []Watch) error {
 	if err != nil {
 		return fmt.Errorf("watch files: %w; raise fs.inotify.max_user_instances, or free some", err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	checks := map[string][]string{} // by file
 	for _, x := range set {
 		for _, f := range x.Files {

@@ -184,21 +184,22 @@ func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool,
 	var set []Watch
 	pause := time.Duration(0)
 	for {
-		failed := make(chan error, 1)
+		ended := make(chan struct{})
+		var failure error // once ended
 		working, stop := context.WithCancel(ctx)
 		if len(set) > 0 {
-			go func() { failed <- work(working, set) }()
+			go func() { defer close(ended); failure = work(working, set) }()
 		} else {
 			e.lacks(s.name, nil)
-			failed <- nil
+			close(ended)
 		}
 		retry := time.NewTimer(time.Hour)
 		retry.Stop()
 		next, changed := set, false
 		for done := false; !changed; {
-			var ended <-chan error
-			if !done {
-				ended = failed
+			news := ended
+			if done {
+				news = nil
 			}
 			select {
 			case got := <-s.sets:
@@ -206,14 +207,14 @@ func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool,
 				if next, changed = got, !slices.EqualFunc(got, set, Watch.equal); changed {
 					pause = 0
 				}
-			case err := <-ended:
+			case <-news:
 				done = true
 				if len(set) == 0 || ctx.Err() != nil {
 					continue
 				}
-				if err != nil {
-					e.options.Log.Debug("cannot watch", "source", s.name.String(), "error", err)
-					e.lacks(s.name, all(set, s.name, func(Watch) bool { return true }, err.Error()))
+				if failure != nil {
+					e.options.Log.Debug("cannot watch", "source", s.name.String(), "error", failure)
+					e.lacks(s.name, all(set, s.name, func(Watch) bool { return true }, failure.Error()))
 				}
 				pause = min(max(2*pause, firstRetry), cappedRetry)
 				retry.Reset(pause)
@@ -224,9 +225,7 @@ func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool,
 			}
 			if changed {
 				stop()
-				if !done {
-					<-failed
-				}
+				<-ended
 			}
 		}
 		retry.Stop()

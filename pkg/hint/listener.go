@@ -179,8 +179,10 @@ func openDestroyed() (*os.File, error) {
 // diagRequest is struct inet_diag_req_v2 for sockets that listen.
 type diagRequest struct{ family byte }
 
+// Len implements nl.NetlinkRequestData.
 func (diagRequest) Len() int { return requestSize }
 
+// Serialize implements nl.NetlinkRequestData.
 func (r diagRequest) Serialize() []byte {
 	b := make([]byte, requestSize)
 	b[0], b[1] = r.family, unix.IPPROTO_TCP

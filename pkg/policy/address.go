@@ -15,8 +15,8 @@ func (d *decider) addresses(s *Service, m, prev ServiceMemory) []AddressDecision
 	here := d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || announces)
 	ann := s.ECMP.announcement(m.Level)
 	if announces {
-		more := time.Time{}
-		ann.Weight, more = grown(ann.Weight, s.ECMP.SlowStart, m.GrowFrom, d.in.Now)
+		weight, more := grown(ann.Weight, s.ECMP.SlowStart, m.GrowFrom, d.in.Now)
+		ann.Weight = weight
 		d.wake(more)
 	}
 	if m.Disposition == Leaving {

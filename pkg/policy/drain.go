@@ -73,7 +73,8 @@ func (d *decider) walk(s *Service, m *ServiceMemory, prev ServiceMemory) {
 	if x.Step == DrainNone {
 		*x = DrainMemory{Step: DrainPrepare, Since: d.in.Now}
 	}
-	if !m.Disposition.Announces() || !d.anyoneHas(s) && !(len(prev.Announced) > 0 && d.anythingOnItsWay()) {
+	known := d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
+	if !m.Disposition.Announces() || !known {
 		x.Step = DrainDone
 	}
 	if x.Step == DrainPrepare {
