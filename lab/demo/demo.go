@@ -142,7 +142,7 @@ func (s *story) serviceDies() error {
 	if err != nil {
 		return err
 	}
-	s.seen("s2", "agent withdrew %s after the kill (check every 1 s, at 200 ms once it failed, 2 failures)", ms(wire.Time.Sub(killed)))
+	s.seen("s2", "agent withdrew %s after the kill (the kernel told of it; its check looks every 1 s)", ms(wire.Time.Sub(killed)))
 	s.seen("ToR", "out of the kernel %s later: %s", ms(fib.Time.Sub(wire.Time)), list(fib.Route.Addrs()))
 	why, err := s.why("s2")
 	if err != nil {
