@@ -10,7 +10,6 @@ import (
 
 	"github.com/anyvip/anyvip/pkg/api"
 	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
-	"github.com/anyvip/anyvip/pkg/config"
 )
 
 // longestProbe is the longest timeout that a check can have, and what comes on top.
@@ -37,22 +36,13 @@ other. The exit code is 0 if the probe passed, and 1 if it did not.`,
 			if len(args) != 1 {
 				return usageError{errors.New("say one check")}
 			}
-			s, err := config.ReadSettings(cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			client, err := api.Dial(socketOf(s))
-			if err != nil {
-				return err
-			}
-			defer func() { _ = client.Close() }() // all was said
-			ctx, cancel := context.WithTimeout(cmd.Context(), longestProbe)
-			defer cancel()
-			k, err := client.CheckNow(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return printProbe(cmd, k)
+			return withAgent(cmd, longestProbe, func(ctx context.Context, client *api.Client) error {
+				k, err := client.CheckNow(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printProbe(cmd, k)
+			})
 		},
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/anyvip/anyvip/pkg/api"
-	"github.com/anyvip/anyvip/pkg/config"
 )
 
 func newDrainCommand() *cobra.Command {
@@ -37,7 +36,7 @@ when it is done: anyvip status shows the steps.`,
 			if cmd.Flags().Changed("for") && lasting <= 0 {
 				return usageError{fmt.Errorf("--for %s is over before it begins; it must be more than zero", lasting)}
 			}
-			return withAgent(cmd, func(ctx context.Context, client *api.Client) error {
+			return withAgent(cmd, answerLimit, func(ctx context.Context, client *api.Client) error {
 				reply, err := client.Drain(ctx, service, reason, lasting)
 				if err != nil {
 					return err
@@ -71,7 +70,7 @@ of the node; those of single services stay.`,
 			if err != nil {
 				return err
 			}
-			return withAgent(cmd, func(ctx context.Context, client *api.Client) error {
+			return withAgent(cmd, answerLimit, func(ctx context.Context, client *api.Client) error {
 				reply, err := client.Undrain(ctx, service)
 				if err != nil {
 					return err
@@ -111,18 +110,14 @@ func say(cmd *cobra.Command, text, warning string) error {
 	return err
 }
 
-// withAgent asks the agent, which has answerLimit.
-func withAgent(cmd *cobra.Command, ask func(ctx context.Context, client *api.Client) error) error {
-	s, err := config.ReadSettings(cmd.Flags())
-	if err != nil {
-		return usageError{err}
-	}
-	client, err := api.Dial(socketOf(s))
+// withAgent asks the agent, which has so long to answer.
+func withAgent(cmd *cobra.Command, limit time.Duration, ask func(ctx context.Context, client *api.Client) error) error {
+	client, err := dialAgent(cmd)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = client.Close() }() // all was said
-	ctx, cancel := context.WithTimeout(cmd.Context(), answerLimit)
+	ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 	defer cancel()
 	return ask(ctx, client)
 }

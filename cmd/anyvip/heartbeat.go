@@ -32,7 +32,7 @@ the check's ttl fails.`,
 			case failed:
 				o = anyvipv1.Outcome_FAIL
 			}
-			return withAgent(cmd, func(ctx context.Context, client *api.Client) error {
+			return withAgent(cmd, answerLimit, func(ctx context.Context, client *api.Client) error {
 				return client.Heartbeat(ctx, args[0], o, detail)
 			})
 		},

@@ -44,11 +44,7 @@ change no verdict are no change.`,
 			if form != formTable && form != formWide && form != formJSON {
 				return usageError{fmt.Errorf("--output %q is none of table, wide, json", form)}
 			}
-			s, err := config.ReadSettings(cmd.Flags())
-			if err != nil {
-				return usageError{err}
-			}
-			client, err := api.Dial(socketOf(s))
+			client, err := dialAgent(cmd)
 			if err != nil {
 				return err
 			}
@@ -63,6 +59,15 @@ change no verdict are no change.`,
 	cmd.Flags().StringVarP(&form, "output", "o", formTable, "table, wide or json")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on showing changes")
 	return cmd
+}
+
+// dialAgent connects to the agent that the flags, the environment and the file name.
+func dialAgent(cmd *cobra.Command) (*api.Client, error) {
+	s, err := config.ReadSettings(cmd.Flags())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return api.Dial(socketOf(s))
 }
 
 // socketOf is where the agent listens. A file that cannot be read or is wrong
