@@ -29,6 +29,7 @@ type Size struct {
 	tors      []router      // against which one VIP comes and goes
 	rounds    int           // of that
 	kills     int           // of a service
+	killTors  []router      // against which
 	many      []int         // numbers of VIPs that come and go at once
 	manyTors  []router      // against which
 	batches   int           // rounds of those
@@ -48,13 +49,13 @@ type Size struct {
 
 // The sizes: for the document, for a look, for a test of the program itself.
 var (
-	Full = Size{tors: tors, rounds: 200, kills: 50, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 20 * time.Second, commands: 1_000,
+	Full = Size{tors: tors, rounds: 200, kills: 30, killTors: tors, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 20 * time.Second, commands: 1_000,
 		memory: []int{1, 1_000, 10_000}, steady: 5 * time.Second, checks: []int{1, 100, 1_000}, processes: 100, window: 30 * time.Second,
 		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 12}
-	Quick = Size{tors: tors, rounds: 10, kills: 3, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
+	Quick = Size{tors: tors, rounds: 10, kills: 2, killTors: []router{torBIRD}, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
 		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, processes: 1, window: 8 * time.Second,
 		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 3}
-	Smoke = Size{tors: []router{torBIRD}, rounds: 1, kills: 1, many: []int{10}, manyTors: []router{torBIRD}, batches: 1, commands: 1,
+	Smoke = Size{tors: []router{torBIRD}, rounds: 1, kills: 1, killTors: []router{torBIRD}, many: []int{10}, manyTors: []router{torBIRD}, batches: 1, commands: 1,
 		memory: []int{1}, checks: []int{1}, processes: 1, window: time.Second,
 		stops: 1, losers: 1, flows: 30, changes: 1}
 )
