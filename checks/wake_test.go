@@ -130,27 +130,32 @@ func TestAWokenProbeOfARemovedCheckDoesNotCome(t *testing.T) {
 	})
 }
 
-// A reload each time that changes every check: nothing piles up.
+// A reload each time that changes every check: nothing piles up. Not in a bubble: there
+// the race detector of Go 1.26.8 has crashed in one of a dozen runs of so many timers
+// (tsan's SlotLock, below runtime.(*timer).maybeRunChan).
 func TestTenThousandReloadsLeaveNothingBehind(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *rig) {
-		s := &script{}
-		for i := range 10_000 {
-			c := config("web", s)
-			c.Kind = &fake{Version: i, Script: s}
-			other := config("other-"+string(rune('a'+i%5)), s)
-			r.Apply([]Probe{{Config: c}, {Config: other}})
-			r.Wake("web", vip.TriggerFile, false)
-			r.Wake("nobody", vip.TriggerFile, false)
-			pass(time.Millisecond)
+	before := runtime.NumGoroutine()
+	r := NewRunner(Options{Report: func(vip.Result) {}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	s := &script{}
+	for i := range 10_000 {
+		c := config("web", s)
+		c.Kind = &fake{Version: i, Script: s}
+		r.Apply([]Probe{{Config: c}, {Config: config("other-"+string(rune('a'+i%5)), s)}})
+		r.Wake("web", vip.TriggerFile, false)
+		r.Wake("nobody", vip.TriggerFile, false)
+		for len(r.sets) > 0 { // until Run has taken it
+			runtime.Gosched()
 		}
-		pass(2 * time.Second)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if n := len(r.probers); n != 2 || len(r.wakes) > 0 {
-			t.Errorf("%d probers, %d wakes", n, len(r.wakes))
-		}
-		if n := runtime.NumGoroutine(); n > 20 {
-			t.Errorf("%d goroutines", n)
-		}
-	})
+	}
+	eventually(t, "all but the last two probers have ended", func() bool { return runtime.NumGoroutine() <= before+1+2 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if len(r.wakes) > 0 {
+		t.Errorf("wakes are left: %v", r.wakes)
+	}
 }
