@@ -53,7 +53,11 @@ func (s *transcript) String() string {
 		if a.at != b.at {
 			return int(a.at - b.at)
 		}
-		return cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.kind, b.kind))
+		c := cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.kind, b.kind))
+		if c == 0 && a.kind == "session" {
+			c = strings.Compare(a.text, b.text) // sessions that change in one report, or in two of the same moment
+		}
+		return c
 	})
 	var b strings.Builder
 	for _, l := range s.lines {

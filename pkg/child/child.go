@@ -63,7 +63,7 @@ func Run(ctx context.Context, c Command) (End, error) {
 		cmd.Stdin = bytes.NewReader(c.Stdin)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
+	cmd.Cancel = func() error { return killDescent(cmd.Process.Pid) }
 	cmd.WaitDelay = OutputGrace
 	err := children.run(cmd)
 	if cmd.Process != nil {

@@ -115,6 +115,8 @@ func TestTheWholeTreeDies(t *testing.T) {
 		"a session of its own":            "setsid sh -c 'echo $$ >> PIDS; exec sleep 1000' & wait",
 		"twice forked, and all is closed": "setsid sh -c '(echo; exec 0<&- 1>&- 2>&-; sh -c \"echo \\$\\$ >> PIDS; exec sleep 1000\" &) ; exit 0'; sleep 1000",
 		"forked by what has left":         "setsid sh -c 'setsid sh -c \"echo \\$\\$ >> PIDS; exec sleep 1000\" & echo $$ >> PIDS; exec sleep 1000' & sleep 1000",
+		"without the environment":         "env -i setsid sh -c 'echo $$ >> PIDS; exec sleep 1000' & sleep 1000",
+		"the environment is long":         "setsid env A=$(head -c 100000 /dev/zero | tr '\\0' x) sh -c 'echo $$ >> PIDS; exec sleep 1000' & sleep 1000",
 		"deaf to signals":                 "trap '' TERM INT HUP; setsid sh -c 'trap \"\" TERM HUP INT; echo $$ >> PIDS; while :; do sleep 1; done' & while :; do sleep 1; done",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -230,6 +232,28 @@ func TestWhomWeTrust(t *testing.T) {
 			}
 			return link
 		}, "script may be written by others"},
+		"a chain of links through another's": {func(t *testing.T, dir string) string {
+			theirs := filepath.Join(dir, "theirs")
+			if err := os.Mkdir(theirs, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for link, to := range map[string]string{filepath.Join(theirs, "link"): "/bin/true", filepath.Join(dir, "prog"): "theirs/../theirs/link"} {
+				if err := os.Symlink(to, link); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chown(theirs, 12345, 0); err != nil {
+				t.Fatal(err)
+			}
+			return filepath.Join(dir, "prog")
+		}, "theirs belongs to user 12345"},
+		"links in a circle": {func(t *testing.T, dir string) string {
+			link := filepath.Join(dir, "round")
+			if err := os.Symlink("round", link); err != nil {
+				t.Fatal(err)
+			}
+			return link
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "d")

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -84,13 +85,20 @@ func (f *family) reapStrays() {
 	}
 }
 
+// reapFor is how long the end of what was killed is waited for: a process in
+// uninterruptible sleep ends when it pleases, and is reaped after a later command.
+const reapFor = 100 * time.Millisecond
+
 // reapGroup waits for those of a process group, all killed, that are children of
 // ours because they lost their parents. Anywhere but in process 1 there are none.
 func reapGroup(group int) {
-	for {
-		_, err := syscall.Wait4(-group, nil, 0, nil)
-		if err != nil && !errors.Is(err, syscall.EINTR) {
+	for end := time.Now().Add(reapFor); time.Now().Before(end); {
+		pid, err := syscall.Wait4(-group, nil, syscall.WNOHANG, nil)
+		switch {
+		case err != nil && !errors.Is(err, syscall.EINTR):
 			return
+		case pid == 0:
+			time.Sleep(time.Millisecond)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,10 +25,45 @@ var scanning sync.Mutex
 // killTree kills what is left of the command that leader was started as, with its
 // mark, and returns the process groups that it has found. It is the one place that
 // knows how far that goes: to the end of the session, and to what left that (setsid)
-// but still has the mark in its environment.
+// but still has the mark in its environment. What has left both behind is killDescent's,
+// as long as its parents live.
 func killTree(leader int, mark string) (groups []int) {
 	_ = killGroup(leader) // nobody left is what we hope for
 	return killMarked(leader, mark)
+}
+
+// killDescent kills a command with all its children and theirs, while they still have
+// each other: once a parent is dead nobody knows whose child one was that has left the
+// session and its environment behind. It returns what killGroup does.
+func killDescent(leader int) error {
+	descent := []int{leader}
+	for i := 0; i < len(descent); i++ {
+		for _, child := range childrenOf(descent[i]) {
+			if !slices.Contains(descent, child) {
+				descent = append(descent, child)
+			}
+		}
+	}
+	err := killGroup(leader)
+	for _, pid := range descent[1:] {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+	}
+	return err
+}
+
+// childrenOf are the children of a process; none where the kernel does not tell
+// (CONFIG_PROC_CHILDREN).
+func childrenOf(pid int) (children []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is fine
+	for _, task := range tasks {
+		text, _ := os.ReadFile(task) // it may have ended
+		for _, field := range bytes.Fields(text) {
+			if child, err := strconv.Atoi(string(field)); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
 }
 
 // killGroup kills every process in the group that leader leads or led. The group
@@ -83,9 +119,8 @@ func belongs(pid, session int, mark string) bool {
 	return marked(pid, mark)
 }
 
-// maxEnvironment is how much of an environment is searched for a mark, in bytes: it
-// stands in front.
-const maxEnvironment = 4 << 10
+// maxEnvironment is how much of an environment is searched for a mark, in bytes.
+const maxEnvironment = 1 << 20
 
 func marked(pid int, mark string) bool {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/environ", pid))

@@ -6,29 +6,45 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
+// maxHops is how many links are followed, as the kernel does.
+const maxHops = 40
+
 // Trusted returns an error if somebody else than root and this process's user may
-// write a program, or put another in its place: it would run as us. It looks at the
-// file, where its links lead, and all directories on the way. A program that is not
-// there is no error of Trusted: to start it is.
+// write a program, or put another in its place: it would run as us. It walks the path
+// as the kernel does, and looks at every directory and every link on the way. A program
+// that is not there is no error of Trusted: to start it is.
 func Trusted(program string) error {
-	real, err := filepath.EvalSymlinks(program)
-	if err != nil {
-		return nil //nolint:nilerr // see above
+	at, rest := "/", strings.Split(program, "/")
+	if err := trusted(at); err != nil {
+		return err
 	}
-	for _, path := range []string{program, real} {
-		for at := path; ; at = filepath.Dir(at) {
-			if err := trusted(at); err != nil {
-				return err
-			}
-			if at == "/" || at == "." {
-				break
-			}
+	for hops := 0; len(rest) > 0 && hops < maxHops; {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
 		}
-		if real == program {
-			break
+		next := filepath.Join(at, name)
+		if err := trusted(next); err != nil {
+			return err
+		}
+		target, err := os.Readlink(next)
+		if err != nil { // it is no link, or not there
+			at = next
+			continue
+		}
+		hops++
+		rest = append(strings.Split(target, "/"), rest...)
+		if filepath.IsAbs(target) {
+			at = "/"
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package intent
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,35 +70,37 @@ func encode(set []Drain, m moment) ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// decode reads a file's content at a moment. Drains that have ended are left out.
-func decode(raw []byte, m moment) (set []Drain, err error) {
+// decode reads a file's content at a moment. Drains that have ended are not in the set;
+// over names their services.
+func decode(raw []byte, m moment) (set []Drain, over []string, err error) {
 	var f file
 	r := json.NewDecoder(bytes.NewReader(raw))
 	r.DisallowUnknownFields()
 	if err := r.Decode(&f); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.More() {
-		return nil, errors.New("something follows the end")
+		return nil, nil, errors.New("something follows the end")
 	}
 	if f.Version != version {
-		return nil, fmt.Errorf("version is %d, not %d", f.Version, version)
+		return nil, nil, fmt.Errorf("version is %d, not %d", f.Version, version)
 	}
 	for i, e := range f.Drains {
 		if slices.ContainsFunc(set, func(d Drain) bool { return d.Service == e.Service }) {
-			return nil, fmt.Errorf("drains[%d]: %q is drained twice", i, e.Service)
+			return nil, nil, fmt.Errorf("drains[%d]: %q is drained twice", i, e.Service)
 		}
 		d := Drain{Service: e.Service, Reason: e.Reason, Actor: e.Actor, At: e.At}
 		if e.End != nil {
 			left := e.End.left(f.Boot, m)
 			if left <= 0 {
+				over = append(over, cmp.Or(e.Service, "the node"))
 				continue
 			}
 			d.Left, d.Until = left, m.now.Add(left)
 		}
 		set = append(set, d)
 	}
-	return set, nil
+	return set, over, nil
 }
 
 // left is how long it is until an end that was written in a boot.

@@ -38,13 +38,13 @@ func TestWhatIsLeftOfADrain(t *testing.T) {
 		"where this boot has no name":              {at(10*time.Minute, "", time.Minute), 20 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := decode(raw, tc.read)
+			got, over, err := decode(raw, tc.read)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if tc.left == 0 {
-				if len(got) > 0 {
-					t.Errorf("%+v, want none", got)
+				if len(got) > 0 || len(over) != 1 || over[0] != "web" {
+					t.Errorf("%+v and over %v, want none", got, over)
 				}
 				return
 			}
@@ -61,7 +61,7 @@ func TestADrainWithoutAnEndHasNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decode(raw, at(100*365*24*time.Hour, "b", 0))
+	got, _, err := decode(raw, at(100*365*24*time.Hour, "b", 0))
 	if want := []Drain{{At: noon, Reason: "reboot"}, {Service: "web", At: noon}}; err != nil || cmp.Diff(want, got) != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -89,7 +89,7 @@ func TestFilesThatCannotBeUnderstood(t *testing.T) {
 		`{"version": 1, "drains": [{"at": "yesterday"}]}`:                "yesterday",
 		`{"version": 1, "drains": [{"service": "a"}, {"service": "a"}]}`: "drained twice",
 	} {
-		if _, err := decode([]byte(text), at(0, "a", 0)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := decode([]byte(text), at(0, "a", 0)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -101,7 +101,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version":1,"boot_id":"a","drains":[{"at":"2026-11-28T12:00:00Z","end":{"since_boot_ns":9223372036854775807,"wall":"2026-11-28T12:00:00Z","left_ns":-1}}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, m := range []moment{at(0, "a", time.Hour), at(time.Hour, "b", 0)} {
-			set, err := decode(raw, m)
+			set, _, err := decode(raw, m)
 			if err != nil {
 				continue
 			}
@@ -114,7 +114,7 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				continue // a year beyond 9999
 			}
-			if _, err := decode(again, m); err != nil {
+			if _, _, err := decode(again, m); err != nil {
 				t.Errorf("what was read cannot be read again: %v\n%s", err, again)
 			}
 		}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/anyvip/anyvip/pkg/durable"
 )
 
@@ -22,6 +24,9 @@ const (
 	maxWaiting  = 1000     // wishes that the disk has not taken yet
 	firstRetry  = time.Second
 	cappedRetry = time.Minute
+
+	rewriteEvery = time.Minute     // while a drain has an end
+	patience     = 2 * time.Second // for the disk
 )
 
 // Options are what a Store needs.
@@ -42,6 +47,7 @@ type Store struct {
 	options Options
 	path    string
 	clock   func() (moment, error)
+	replace func(path string, content []byte) error
 
 	mu     sync.Mutex // guards waiting, for a few lines
 	wishes []wish     // in their order
@@ -52,6 +58,8 @@ type Store struct {
 	loaded  string // what was wrong with the file that Load found; until a wish has been written
 	asked   bool   // there was a wish since
 	unsaved error  // why the file does not say what set does; nil: it does
+	saved   time.Time
+	writing <-chan error // the end of a write that hangs; nil: there is none
 	retry   time.Duration
 }
 
@@ -62,7 +70,7 @@ type wish struct {
 
 // New makes a Store of nothing.
 func New(o Options) *Store {
-	return &Store{options: o, path: filepath.Join(o.StateDir, fileName), clock: readClock, rung: make(chan struct{}, 1)}
+	return &Store{options: o, path: filepath.Join(o.StateDir, fileName), clock: readClock, replace: durable.Replace, rung: make(chan struct{}, 1)}
 }
 
 func readClock() (moment, error) {
@@ -87,7 +95,7 @@ func (s *Store) Load() Report {
 }
 
 func (s *Store) load() error {
-	f, err := os.OpenFile(s.path, os.O_RDONLY, 0)
+	f, err := os.OpenFile(s.path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -95,6 +103,9 @@ func (s *Store) load() error {
 		return err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errors.New("is no regular file"))
+	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return err
@@ -106,7 +117,10 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	s.set, err = decode(raw, m)
+	var over []string
+	if s.set, over, err = decode(raw, m); len(over) > 0 {
+		s.options.Log.Info("drains ended while no agent ran", "services", over)
+	}
 	return err
 }
 
@@ -157,7 +171,8 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// turn does what is asked for and what is due, writes once, and tells everybody.
+// turn does what is asked for and what is due, tells everybody, and then writes it: a
+// drain is in force whatever the disk does.
 func (s *Store) turn() {
 	s.mu.Lock()
 	wishes := s.wishes
@@ -169,11 +184,15 @@ func (s *Store) turn() {
 	}
 	now := time.Now()
 	s.set = slices.DeleteFunc(slices.Clone(s.set), func(d Drain) bool { return d.ended(now) })
-	if len(wishes) > 0 || s.unsaved != nil || len(s.set) != len(before.Drains) {
-		s.asked = s.asked || len(wishes) > 0
+	changed := len(wishes) > 0 || !slices.Equal(s.set, before.Drains)
+	if changed {
+		s.options.Report(s.report())
+	}
+	s.asked = s.asked || len(wishes) > 0
+	if changed || s.unsaved != nil || s.hasEnd() && now.Sub(s.saved) >= rewriteEvery {
 		s.save()
 	}
-	if after := s.report(); len(wishes) > 0 || !slices.Equal(after.Drains, before.Drains) || after.Detail != before.Detail {
+	if after := s.report(); after.Detail != before.Detail {
 		s.options.Report(after)
 	}
 	for _, w := range wishes {
@@ -181,18 +200,18 @@ func (s *Store) turn() {
 	}
 }
 
+// hasEnd says whether a drain ends by itself: how much is left of it is written again
+// and again, for a reboot.
+func (s *Store) hasEnd() bool {
+	return slices.ContainsFunc(s.set, func(d Drain) bool { return !d.Until.IsZero() })
+}
+
 // save writes the file. Only what somebody asked for makes good for a file that was
 // lost.
 func (s *Store) save() {
-	m, err := s.clock()
+	err := s.write()
 	if err == nil {
-		var raw []byte
-		if raw, err = encode(s.set, m); err == nil {
-			err = durable.Replace(s.path, raw)
-		}
-	}
-	if err == nil {
-		s.unsaved, s.retry = nil, 0
+		s.unsaved, s.retry, s.saved = nil, 0, time.Now()
 		if s.asked {
 			s.loaded = ""
 		}
@@ -203,6 +222,39 @@ func (s *Store) save() {
 	}
 	s.unsaved = err
 	s.retry = min(max(2*s.retry, firstRetry), cappedRetry)
+}
+
+// write puts the set on disk, and waits for that for patience at most. One that hangs
+// goes on by itself, and until it ends no other begins.
+func (s *Store) write() error {
+	hangs := fmt.Errorf("%s: the disk has not answered for %s", s.path, patience)
+	if s.writing != nil {
+		select {
+		case <-s.writing: // of what was wanted then
+			s.writing = nil
+		default:
+			return hangs
+		}
+	}
+	m, err := s.clock()
+	if err != nil {
+		return err
+	}
+	raw, err := encode(s.set, m)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.replace(s.path, raw) }()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-limit.C:
+		s.writing = ended
+		return hangs
+	}
 }
 
 // nextLook is when time alone asks for a turn.

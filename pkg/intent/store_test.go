@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 // running is a Store at work, and what it reported.
@@ -152,6 +154,67 @@ func TestADirectoryThatCannotBeWritten(t *testing.T) {
 	s.end()
 	if got := start(t, blocked).report(); len(got.Drains) != 1 {
 		t.Errorf("after a restart: %+v", got)
+	}
+}
+
+// A disk that hangs keeps nobody waiting: the drain is in force at once, and what comes
+// later too.
+func TestADiskThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	s := New(Options{StateDir: dir, Log: slog.New(slog.DiscardHandler)})
+	reports := make(chan Report, 100)
+	s.options.Report = func(r Report) { reports <- r }
+	release := make(chan struct{})
+	s.replace = func(path string, raw []byte) error {
+		<-release
+		return durable.Replace(path, raw)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	begin := time.Now()
+	for i := range 2 {
+		done := make(chan error, 1)
+		s.Put(Drain{Service: fmt.Sprint("service-", i), At: time.Now()}, func(err error) { done <- err })
+		if r := <-reports; len(r.Drains) != i+1 {
+			t.Errorf("%+v", r)
+		}
+		if took := time.Since(begin); i == 0 && took > time.Second {
+			t.Errorf("in force after %s", took)
+		}
+		if err := <-done; err == nil || !strings.Contains(err.Error(), "has not answered") {
+			t.Errorf("done says %v", err)
+		}
+		for len(reports) > 0 {
+			<-reports
+		}
+	}
+	close(release)
+	for limit := time.After(10 * time.Second); ; {
+		select {
+		case r := <-reports:
+			if r.Detail != "" {
+				continue
+			}
+		case <-limit:
+			t.Error("it is never written")
+		}
+		break
+	}
+	cancel()
+	<-ended
+	if got := New(Options{StateDir: dir, Log: slog.New(slog.DiscardHandler)}).Load(); len(got.Drains) != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAPipeInPlaceOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, fileName), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := New(Options{StateDir: dir, Log: slog.New(slog.DiscardHandler)}).Load(); !strings.Contains(got.Detail, "no regular file") {
+		t.Errorf("%+v", got)
 	}
 }
 
