@@ -102,11 +102,12 @@ func (e *Engine) tellFile(checks []string, file, what string) {
 func (e *Engine) watchDirectories(w *fsnotify.Watcher, checks map[string][]string) {
 	var list []Missing
 	for f, names := range checks {
-		dir := filepath.Dir(f)
-		for !exists(dir) && dir != "/" {
-			dir = filepath.Dir(dir)
-		}
+		dir := nearest(f)
 		err := w.Add(dir)
+		for deeper := nearest(f); err == nil && deeper != dir; deeper = nearest(f) { // it came while we looked
+			dir = deeper
+			err = w.Add(dir)
+		}
 		for up := dir; err == nil && up != "/"; { // a directory that is removed says so to the one above it
 			up = filepath.Dir(up)
 			err = w.Add(up)
@@ -119,6 +120,15 @@ func (e *Engine) watchDirectories(w *fsnotify.Watcher, checks map[string][]strin
 		}
 	}
 	e.lacks(File, list)
+}
+
+// nearest is the deepest directory above a file that is there.
+func nearest(file string) string {
+	dir := filepath.Dir(file)
+	for !exists(dir) && dir != "/" {
+		dir = filepath.Dir(dir)
+	}
+	return dir
 }
 
 func exists(path string) bool {
