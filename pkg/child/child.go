@@ -82,11 +82,6 @@ func newMark() string {
 	return markName + "=" + hex.EncodeToString(random[:])
 }
 
-// Reap waits for processes that are ours only because they lost their parents, and
-// have ended. It is for process 1, does not block, and does nothing elsewhere. Run does
-// it after each command.
-func Reap() { children.reapStrays() }
-
 // cleanUp ends what the command that leader was has left behind, and reaps what
 // of it comes to us. It searches for it only where it is known to be needed.
 func cleanUp(leader int, mark string, search bool) {

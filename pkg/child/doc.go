@@ -9,9 +9,10 @@
 // It leads a session and a process group of its own. The group gets SIGKILL when ctx
 // ends, and also when the command has ended by itself. After the first, and where
 // somebody still holds the output open, so does the rest of the tree: the session, and
-// what left that (setsid) but has kept its environment. A command that ends in time may
-// leave a daemon behind, in a session of its own and with its output closed: to look
-// through all processes after every command costs too much.
+// what left that (setsid) but has kept its environment; at the end of ctx also what gave
+// up both, if the parents between it and the command still live. A command that ends in
+// time may leave a daemon behind, in a session of its own and with its output closed: to
+// look through all processes after every command costs too much.
 //
 // There is no Pdeathsig: it follows the thread that forked, not the process, and
 // reaches the leader alone. What an agent that is killed leaves behind, its systemd
