@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/latest"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -43,17 +44,17 @@ type Options struct {
 //
 // The first probe of a check starts at once, apart from a random phase of at
 // most 100 ms (with more than 20 checks 5 ms for each, and never more than its
-// interval; in steps of 50 ms, so that some share a wake-up), the later ones each interval after the start of the one before.
-// A probe never overlaps another of the same check: slots that a slow one
-// covers are skipped. One that does not even end at its timeout is reported as
-// failed in its place, once per interval.
+// interval; in steps of 50 ms, so that some share a wake-up), the later ones each
+// interval after the start of the one before. A probe never overlaps another of the
+// same check: slots that a slow one covers are skipped. One that does not even end at
+// its timeout is reported as failed in its place, once per interval.
 //
 // A time in which this process did not run counts against no service: a probe
 // under way in it that does not pass is thrown away and repeated at once, and is
 // not stuck before it has had its time anew.
 type Runner struct {
 	options Options
-	sets    chan []Probe          // the latest that Apply was given and Run has not taken
+	sets    latest.Value[[]Probe]
 	rung    chan struct{}         // of one: there is something in wakes
 	ticks   atomic.Pointer[ticks] // Run's goroutine alone writes it
 
@@ -79,7 +80,7 @@ func NewRunner(o Options) *Runner {
 	if o.Go == nil {
 		o.Go = func(f func()) { go f() }
 	}
-	r := &Runner{options: o, sets: make(chan []Probe, 1), rung: make(chan struct{}, 1), wakes: make(map[string]wakes), latest: make(map[string]Report), probers: make(map[string]*prober)}
+	r := &Runner{options: o, sets: latest.Make[[]Probe](), rung: make(chan struct{}, 1), wakes: make(map[string]wakes), latest: make(map[string]Report), probers: make(map[string]*prober)}
 	r.ticks.Store(&ticks{})
 	return r
 }
@@ -90,18 +91,7 @@ func NewRunner(o Options) *Runner {
 // goroutine may call it, before Run too. It does not block, and only the latest
 // of several sets counts.
 func (r *Runner) Apply(set []Probe) {
-	set = slices.Clone(set)
-	for {
-		select {
-		case r.sets <- set:
-			return
-		default:
-		}
-		select {
-		case <-r.sets:
-		default:
-		}
-	}
+	r.sets.Put(slices.Clone(set))
 }
 
 // Wake asks for one more probe of a check besides those of its interval: something

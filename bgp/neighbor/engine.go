@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/latest"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -42,7 +43,7 @@ type Report struct {
 type Engine struct {
 	options  Options
 	open     openFunc
-	desired  chan Desired // latest wins
+	desired  latest.Value[Desired]
 	arrivals chan arrival
 
 	// From here on owned by Run's goroutine.
@@ -57,7 +58,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		options:  o,
 		open:     openSocket,
-		desired:  make(chan Desired, 1),
+		desired:  latest.Make[Desired](),
 		arrivals: make(chan arrival),
 		links:    make(map[string]*link),
 	}
@@ -65,19 +66,7 @@ func New(o Options) *Engine {
 
 // Apply replaces the links to look at. It does not block, and any goroutine may
 // call it, before Run as well; the latest wins.
-func (e *Engine) Apply(d Desired) {
-	for {
-		select {
-		case e.desired <- d:
-			return
-		default:
-		}
-		select { // make room: a set that nobody took is out of date
-		case <-e.desired:
-		default:
-		}
-	}
-}
+func (e *Engine) Apply(d Desired) { e.desired.Put(d) }
 
 // Run works until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {

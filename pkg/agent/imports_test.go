@@ -19,7 +19,8 @@ const module = "github.com/anyvip/anyvip/"
 // floors are the packages of the daemon, lowest first. A package imports only
 // packages of lower floors, or parts of itself that are named in sameHouse.
 var floors = [][]string{
-	{"pkg/vip", "pkg/durable", "pkg/child"},
+	{"pkg/vip", "pkg/durable", "pkg/child", "pkg/latest"},
+	{"pkg/sockdiag"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
 	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/hook"},
@@ -33,14 +34,14 @@ var floors = [][]string{
 var only = map[string][]string{
 	"pkg/policy":   {"pkg/vip", "pkg/health"},
 	"bgp":          {"pkg/vip"},
-	"bgp/neighbor": {"pkg/vip"},
+	"bgp/neighbor": {"pkg/vip", "pkg/latest"},
 }
 
 // doors are third-party libraries and who may open them. What stands in no
 // door may be imported by nobody.
 var doors = map[string][]string{
 	"github.com/osrg/gobgp/v4":            {"bgp/gobgp", "lab"},
-	"github.com/vishvananda/netlink":      {"pkg/kernel", "pkg/flow", "pkg/hint", "lab"},
+	"github.com/vishvananda/netlink":      {"pkg/kernel", "pkg/sockdiag", "lab"},
 	"github.com/mdlayher/ndp":             {"bgp/neighbor"},
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
@@ -55,7 +56,7 @@ var doors = map[string][]string{
 	"github.com/fsnotify/fsnotify":        {"pkg/hint"},
 	"golang.org/x/net":                    {"bgp/neighbor"},
 	"golang.org/x/sync":                   {"pkg/agent", "pkg/hint", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/intent", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/intent", "pkg/kernel", "pkg/hint", "pkg/sockdiag", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.

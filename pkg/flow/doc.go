@@ -3,7 +3,6 @@
 // for that.
 //
 // The kernel has no event for data that comes in, so it looks twice a second, and
-// only while there is an address to watch. It owns the question to the kernel
-// (sock_diag) and nothing else: it must not know what a drain is. It needs no
-// privilege.
+// only while there is an address to watch. It must not know what a drain is, nor how
+// the kernel is asked, which is package sockdiag's. It needs no privilege.
 package flow

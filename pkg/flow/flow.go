@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/latest"
+	"github.com/anyvip/anyvip/pkg/sockdiag"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -23,31 +25,19 @@ type Options struct {
 // Engine watches the connections to a set of addresses.
 type Engine struct {
 	options Options
-	sets    chan []netip.Addr // the latest that Apply was given and Run has not taken
+	sets    latest.Value[[]netip.Addr]
 	look    func([]netip.Addr, time.Time) (map[netip.Addr]vip.Flows, error)
 }
 
 // New makes an engine that does nothing until Run.
 func New(o Options) *Engine {
-	return &Engine{options: o, sets: make(chan []netip.Addr, 1), look: look}
+	return &Engine{options: o, sets: latest.Make[[]netip.Addr](), look: look}
 }
 
 // Apply replaces the addresses that are watched. It never blocks and may be called
 // from any goroutine, also before Run; of several calls in a row the last wins. The
 // caller must not change the slice afterwards.
-func (e *Engine) Apply(set []netip.Addr) {
-	for {
-		select {
-		case e.sets <- set:
-			return
-		default:
-		}
-		select {
-		case <-e.sets:
-		default:
-		}
-	}
-}
+func (e *Engine) Apply(set []netip.Addr) { e.sets.Put(set) }
 
 // Run looks until ctx ends. What cannot be asked is reported as such, for every
 // address.
@@ -106,13 +96,15 @@ func look(set []netip.Addr, now time.Time) (map[netip.Addr]vip.Flows, error) {
 		families = append(families, vip.IPv4)
 	}
 	for _, f := range families {
-		err := dump(f, set, func(local netip.Addr, idle time.Duration) {
+		q := sockdiag.Query{Family: f, States: sockdiag.Established | sockdiag.SynReceived, Idle: true, Locals: set}
+		err := sockdiag.Each(q, func(c sockdiag.Socket) {
+			local := c.Local().Addr().Unmap() // IPv4 that a socket of IPv6 carries counts as IPv4
 			x, watched := out[local]
 			if !watched {
 				return
 			}
 			x.Open++
-			if at := now.Add(-idle); at.After(x.Received) {
+			if at := now.Add(-c.Idle()); at.After(x.Received) {
 				x.Received = at
 			}
 			out[local] = x

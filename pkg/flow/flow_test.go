@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/sockdiag"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -85,7 +86,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 		t.Error("an address that nobody asked for")
 	}
 	// More addresses than the kernel is asked to sort out.
-	for i := range maxFilter {
+	for i := range sockdiag.MaxLocals {
 		set = append(set, netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}))
 	}
 	if got := mustLook(t, set...)[watched[1].addr]; got.Open != 2 {

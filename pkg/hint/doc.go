@@ -7,7 +7,7 @@
 // costs the time until the next probe of the interval. What cannot be watched is
 // reported, and tried again.
 //
-// It owns the sources: sock_diag, pidfd, inotify, D-Bus. It must not know
+// It owns the sources: package sockdiag, pidfd, inotify, D-Bus. It must not know
 // what a check is, nor what a probe finds.
 //
 // Goroutines: one for each source and one for each process that is watched, all

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/anyvip/anyvip/pkg/latest"
 )
 
 // Source is where a hint comes from.
@@ -83,7 +85,7 @@ type Engine struct {
 // source is one way to hear of something.
 type source struct {
 	name Source
-	sets chan []Watch // the latest that Apply was given and run has not taken
+	sets latest.Value[[]Watch]
 	run  func(ctx context.Context, s source) error
 }
 
@@ -93,7 +95,7 @@ func New(o Options) *Engine {
 	for name, run := range map[Source]func(context.Context, source) error{
 		Listener: e.runListeners, Process: e.runProcesses, File: e.runFiles, Unit: e.runUnits,
 	} {
-		e.sources = append(e.sources, source{name, make(chan []Watch, 1), run})
+		e.sources = append(e.sources, source{name, latest.Make[[]Watch](), run})
 	}
 	return e
 }
@@ -103,21 +105,7 @@ func New(o Options) *Engine {
 // not change the slice afterwards.
 func (e *Engine) Apply(set []Watch) {
 	for _, s := range e.sources {
-		s.offer(set)
-	}
-}
-
-func (s source) offer(set []Watch) {
-	for {
-		select {
-		case s.sets <- set:
-			return
-		default:
-		}
-		select {
-		case <-s.sets:
-		default:
-		}
+		s.sets.Put(set)
 	}
 }
 
@@ -152,14 +140,13 @@ func (e *Engine) lacks(s Source, list []Missing) {
 	e.options.Report(Report{all})
 }
 
-// all says the same of every check of a set that a source has something to do for.
-func all(set []Watch, s Source, concerns func(Watch) bool, detail string) (list []Missing) {
-	for _, w := range set {
-		if concerns(w) {
-			list = append(list, Missing{w.Check, s, detail})
-		}
+// lacksAll says of every check of a set that a source cannot watch it.
+func (e *Engine) lacksAll(s Source, set []Watch, detail string) {
+	list := make([]Missing, len(set))
+	for i, w := range set {
+		list[i] = Missing{w.Check, s, detail}
 	}
-	return list
+	e.lacks(s, list)
 }
 
 // only are the watches that concern a source.
@@ -178,61 +165,53 @@ const (
 )
 
 // again runs what a source does for a set until ctx ends: anew with each set that
-// concerns it and is another than before, and with a growing pause after a failure,
-// which is reported.
+// concerns it and is another than before, and with a growing pause after it has ended by
+// itself; of a failure it reports.
 func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool, work func(ctx context.Context, set []Watch) error) error {
 	var set []Watch
-	pause := time.Duration(0)
+	var pause time.Duration
+	stop, ended := func() {}, (<-chan error)(nil)
+	defer func() { stop() }()
+	retry := time.NewTimer(0)
+	retry.Stop()
+	defer retry.Stop()
 	for {
-		ended := make(chan struct{})
-		var failure error // once ended
-		working, stop := context.WithCancel(ctx)
-		if len(set) > 0 {
-			go func() { defer close(ended); failure = work(working, set) }()
-		} else {
-			e.lacks(s.name, nil)
-			close(ended)
-		}
-		retry := time.NewTimer(time.Hour)
-		retry.Stop()
-		next, changed := set, false
-		for done := false; !changed; {
-			news := ended
-			if done {
-				news = nil
-			}
-			select {
-			case got := <-s.sets:
-				got = only(got, concerns)
-				if next, changed = got, !slices.EqualFunc(got, set, Watch.equal); changed {
-					pause = 0
-				}
-			case <-news:
-				done = true
-				if len(set) == 0 || ctx.Err() != nil {
-					continue
-				}
-				if failure != nil {
-					e.options.Log.Debug("cannot watch", "source", s.name.String(), "error", failure)
-					e.lacks(s.name, all(set, s.name, func(Watch) bool { return true }, failure.Error()))
-				}
-				pause = min(max(2*pause, firstRetry), cappedRetry)
-				retry.Reset(pause)
-			case <-retry.C:
-				changed = true
-			case <-ctx.Done():
-				changed = true
-			}
-			if changed {
-				stop()
-				<-ended
-			}
-		}
-		retry.Stop()
-		stop()
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return ctx.Err()
+		case got := <-s.sets:
+			got = only(got, concerns)
+			if slices.EqualFunc(got, set, Watch.equal) {
+				continue
+			}
+			set, pause = got, 0
+		case err := <-ended:
+			if err != nil && ctx.Err() == nil {
+				e.options.Log.Debug("cannot watch", "source", s.name.String(), "error", err)
+				e.lacksAll(s.name, set, err.Error())
+			}
+			ended = nil
+			pause = min(max(2*pause, firstRetry), cappedRetry)
+			retry.Reset(pause)
+			continue
+		case <-retry.C:
 		}
-		set = next
+		stop()
+		retry.Stop()
+		stop, ended = func() {}, nil
+		if len(set) == 0 {
+			e.lacks(s.name, nil)
+			continue
+		}
+		stop, ended = begin(ctx, set, work)
 	}
+}
+
+// begin sets work off. ended has its error when it ends by itself; stop makes it end, and
+// waits for that.
+func begin(ctx context.Context, set []Watch, work func(ctx context.Context, set []Watch) error) (stop func(), ended <-chan error) {
+	ctx, cancel := context.WithCancel(ctx)
+	failed, over := make(chan error, 1), make(chan struct{})
+	go func() { defer close(over); failed <- work(ctx, set) }()
+	return func() { cancel(); <-over }, failed
 }

@@ -88,11 +88,14 @@ func (p *processes) follow(ctx context.Context, w Watch) {
 
 // openProcess opens the process that a file names.
 func openProcess(path string) (pid int, fd *os.File, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hold us up
 	if err != nil {
 		return 0, nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return 0, nil, errors.Join(err, fmt.Errorf("%s is no regular file", path))
+	}
 	buf := make([]byte, maxPIDFile)
 	n, err := f.Read(buf)
 	if err != nil && n == 0 {

@@ -1,11 +1,13 @@
 package hint
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -51,6 +53,10 @@ func TestAProcessIsFollowedThroughItsFile(t *testing.T) {
 		write(t, path, text)
 		missing(want)
 	}
+	if err := errors.Join(syscall.Mkfifo(path+".fifo", 0o644), os.Rename(path+".fifo", path)); err != nil {
+		t.Fatal(err)
+	}
+	missing("no regular file")
 	first := sleeper(t)
 	write(t, path, fmt.Sprintf("%d\n", first.Process.Pid))
 	missing("")

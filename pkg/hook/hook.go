@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/child"
+	"github.com/anyvip/anyvip/pkg/latest"
 )
 
 const (
@@ -56,7 +57,7 @@ type Options struct {
 // Engine runs hooks.
 type Engine struct {
 	options Options
-	sets    chan []Config // the latest that Apply was given and Run has not taken
+	sets    latest.Value[[]Config]
 	room    chan struct{} // of maxRunning: who runs has put something in
 
 	mu    sync.Mutex // guards the rest, for a few lines
@@ -77,25 +78,13 @@ type worker struct {
 
 // New makes an engine that does nothing until Run.
 func New(o Options) *Engine {
-	return &Engine{options: o, sets: make(chan []Config, 1), room: make(chan struct{}, maxRunning), rung: make(chan struct{}, 1)}
+	return &Engine{options: o, sets: latest.Make[[]Config](), room: make(chan struct{}, maxRunning), rung: make(chan struct{}, 1)}
 }
 
 // Apply replaces the hooks. One that is Equal to one before keeps its queue and its
 // counts. It never blocks and may be called from any goroutine, also before Run; of
 // several calls in a row the last wins. The caller must not change the slice afterwards.
-func (e *Engine) Apply(set []Config) {
-	for {
-		select {
-		case e.sets <- set:
-			return
-		default:
-		}
-		select {
-		case <-e.sets:
-		default:
-		}
-	}
-}
+func (e *Engine) Apply(set []Config) { e.sets.Put(set) }
 
 // Fire tells every hook that wants to know. It never blocks and may be called from any
 // goroutine. Each hook hears of events in their order, one at a time.
@@ -117,14 +106,16 @@ func (e *Engine) Fire(ev Event) {
 	}
 }
 
-// Prepare runs a pre_drain, for so long at most, and calls done when it has ended or its timeout is over:
-// with nil, or with why it failed. It does not block; done comes from another goroutine,
-// and not at all if Run ends before.
+// Prepare runs a pre_drain, and calls done when it has ended, or after the timeout, in
+// which it has to begin, too: with nil, or with why it failed. It does not block; done
+// comes from another goroutine, and not at all if Run ends before.
 func (e *Engine) Prepare(argv []string, timeout time.Duration, ev Event, done func(error)) {
 	ev.Version = version
 	e.mu.Lock()
 	e.asked = append(e.asked, func(ctx context.Context) {
-		if err := e.run(ctx, argv, timeout, ev); ctx.Err() == nil {
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		if err := e.run(limited, argv, timeout, ev); ctx.Err() == nil {
 			done(err)
 		}
 	})
@@ -223,12 +214,14 @@ func (e *Engine) work(ctx context.Context, w *worker) {
 			if ctx.Err() != nil {
 				return
 			}
+			if err != nil {
+				e.options.Log.Warn("hook failed", "hook", w.config.Name, "service", ev.Service, "to", ev.To, "error", err)
+			}
 			e.mu.Lock()
 			w.counts.Runs++
 			if err != nil {
 				w.counts.Failed++
 				w.counts.Last = fmt.Sprintf("%s to %s: %v", ev.Service, ev.To, err)
-				e.options.Log.Warn("hook failed", "hook", w.config.Name, "service", ev.Service, "to", ev.To, "error", err)
 			}
 			e.report()
 			e.mu.Unlock()
@@ -242,7 +235,7 @@ func (e *Engine) run(ctx context.Context, argv []string, timeout time.Duration, 
 	case e.room <- struct{}{}:
 		defer func() { <-e.room }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("not started: %d commands are under way: %w", maxRunning, ctx.Err())
 	}
 	text, err := json.Marshal(ev)
 	if err != nil {

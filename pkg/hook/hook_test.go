@@ -191,3 +191,27 @@ func TestHooksAreValidated(t *testing.T) {
 		}
 	}
 }
+
+// Hooks that hang are no reason for a drain to wait longer than its pre_drain may take.
+func TestAPreDrainWaitsForNoHook(t *testing.T) {
+	var set []Config
+	for i := range maxRunning {
+		set = append(set, sh(fmt.Sprint("slow", i), "sleep 1000"))
+	}
+	r := start(t, set...)
+	r.Fire(event("web", "withdrawn"))
+	for limit := time.Now().Add(10 * time.Second); len(r.room) < maxRunning; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("there is room left: this test shows nothing")
+		}
+	}
+	begin, done := time.Now(), make(chan error, 1)
+	r.Prepare([]string{"/bin/true"}, 200*time.Millisecond, event("web", "drain"), func(err error) { done <- err })
+	err := <-done
+	if err == nil || !strings.Contains(err.Error(), "not started") {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > 3*time.Second { // the hooks are killed after five
+		t.Errorf("took %s", took)
+	}
+}

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/latest"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -63,8 +63,7 @@ type Report struct {
 // Engine keeps VIPs on this host.
 type Engine struct {
 	options Options
-	desired chan wish                 // latest wins
-	busy    atomic.Pointer[time.Time] // begin of the pass under way, with its monotonic reading; nil: none is
+	desired latest.Value[wish]
 
 	// From here on owned by Run's goroutine.
 	host    host
@@ -131,7 +130,7 @@ func New(o Options) *Engine {
 	said := newQuiet(o.Log)
 	return &Engine{
 		options: o,
-		desired: make(chan wish, 1),
+		desired: latest.Make[wish](),
 		ledger:  ledger{path: filepath.Join(o.StateDir, "addresses.json")},
 		lost:    make(map[netip.Addr][]time.Time),
 		arp:     make(map[string]arpSettings),
@@ -148,17 +147,7 @@ func (e *Engine) Apply(d Desired) {
 	for _, ip := range d.Addresses {
 		w.addresses[ip.Unmap()] = true
 	}
-	for {
-		select {
-		case e.desired <- w:
-			return
-		default:
-		}
-		select { // make room: a set that nobody took is out of date
-		case <-e.desired:
-		default:
-		}
-	}
+	e.desired.Put(w)
 }
 
 // Run keeps the host as desired until ctx ends. It leaves addresses and routes
@@ -194,16 +183,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// LastPass is when the engine last was free to take what comes: the begin of the
-// pass it is in, or now while it waits. An age of seconds means that the disk or
-// the kernel does not answer. It reads an atomic; any goroutine may call it.
-func (e *Engine) LastPass() time.Time {
-	if begin := e.busy.Load(); begin != nil {
-		return *begin
-	}
-	return time.Now()
-}
-
 // run is Run over any host.
 func (e *Engine) run(ctx context.Context, h host, t routeTable, hints <-chan hint) {
 	e.host, e.routes.table = h, t
@@ -212,9 +191,7 @@ func (e *Engine) run(ctx context.Context, h host, t routeTable, hints <-chan hin
 	for next, ok := hintLinks, true; ok; next, ok = e.wait(ctx, hints, timer.C) {
 		begin := time.Now()
 		next = e.due.promote(next, begin)
-		e.busy.Store(&begin)
 		settled := e.pass(next)
-		e.busy.Store(nil)
 		timer.Reset(e.schedule(next, settled))
 		// A storm of notifications may take a third of one processor, no more.
 		pause(ctx, min(2*time.Since(begin), longRest))
