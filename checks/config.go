@@ -98,7 +98,7 @@ func (c Config) Target() string {
 		return ""
 	}
 	_, target := c.Kind.Describe()
-	return oneLine(target)
+	return vip.Line(target)
 }
 
 // Connects is the address and port that a probe connects to over TCP, where that is

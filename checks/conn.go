@@ -98,7 +98,7 @@ func validateText(path, text string) []vip.Problem {
 		return nil
 	}
 	p := vip.Problem{Path: path, Value: strconv.Quote(text), Message: "has a zero byte"}
-	if len(p.Value) > maxDetail {
+	if len(p.Value) > vip.MaxLine {
 		p.Value = ""
 	}
 	return []vip.Problem{p}

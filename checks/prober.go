@@ -196,7 +196,7 @@ func (p *prober) once(ctx context.Context, start time.Time) vip.Result {
 	r.Check = p.config.Name
 	r.At = time.Now()
 	r.Latency = r.At.Sub(start)
-	r.Detail = oneLine(r.Detail)
+	r.Detail = vip.Line(r.Detail)
 	p.log.LogAttrs(ctx, slog.LevelDebug, "probe", slog.String("outcome", r.Outcome.String()), slog.String("class", r.Class.String()),
 		slog.Duration("latency", r.Latency), slog.String("detail", r.Detail))
 	return r

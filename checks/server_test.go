@@ -141,7 +141,7 @@ func probe(t testing.TB, k Kind, timeout time.Duration) vip.Result {
 	if took := time.Since(start); took > timeout+time.Second {
 		t.Errorf("the probe took %s with a timeout of %s", took, timeout)
 	}
-	r.Detail = oneLine(r.Detail)
+	r.Detail = vip.Line(r.Detail)
 	return r
 }
 

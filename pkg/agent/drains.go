@@ -9,11 +9,11 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 // takeIntents makes what operators want part of what is known.
@@ -64,8 +64,6 @@ type drainFile struct {
 // drainFileWatch is the name under which the file is watched; no check can have it.
 const drainFileWatch = "drain_file:"
 
-const maxDrainReason = 256 // bytes
-
 // lookAtDrainFile reads the file that the configuration names, if it names one. It
 // blocks for the disk, and is no work for the loop. A file that is there and cannot be
 // read drains all the same.
@@ -85,13 +83,8 @@ func lookAtDrainFile(path string) drainFile {
 		return drainFile{there: !errors.Is(err, fs.ErrNotExist)}
 	}
 	defer f.Close()
-	line, _ := bufio.NewReader(io.LimitReader(f, maxDrainReason)).ReadString('\n')
-	return drainFile{there: true, reason: strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.ToValidUTF8(line, "")))}
+	line, _ := bufio.NewReader(io.LimitReader(f, 2*vip.MaxLine)).ReadString('\n')
+	return drainFile{there: true, reason: vip.Line(line)}
 }
 
 // tellDrainFile looks, and tells the loop.

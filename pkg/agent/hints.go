@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/hint"
@@ -39,7 +40,7 @@ func (l *loop) takeHints(hints []hint.Hint, blind *hint.Report) {
 	}
 	l.blind = make(map[string]string, len(blind.Missing))
 	for _, m := range blind.Missing {
-		l.blind[m.Check] = joined(l.blind[m.Check], fmt.Sprintf("%s: %s", m.Source, m.Detail))
+		l.blind[m.Check] = strings.TrimPrefix(fmt.Sprintf("%s; %s: %s", l.blind[m.Check], m.Source, m.Detail), "; ")
 	}
 	l.fresh = true
 }
@@ -88,11 +89,4 @@ func linkNews(before, after []vip.Link) vip.Trigger {
 		return vip.TriggerAddress
 	}
 	return vip.TriggerInterval
-}
-
-func joined(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
 }

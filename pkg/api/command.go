@@ -68,7 +68,6 @@ type Commander interface {
 }
 
 const (
-	maxReason  = 256         // bytes
 	probeGrace = time.Second // beyond a check's timeout, for CheckNow
 	maxProbe   = time.Minute // the longest timeout that a check can have
 )
@@ -114,14 +113,14 @@ func (c *control) Drain(ctx context.Context, r *anyvipv1.DrainRequest) (*anyvipv
 	if err := target(r.GetService(), r.GetNode()); err != nil {
 		return nil, err
 	}
-	if len(r.GetReason()) > maxReason {
-		return nil, grpcstatus.Errorf(codes.InvalidArgument, "the reason has %d bytes; at most %d", len(r.GetReason()), maxReason)
+	if len(r.GetReason()) > vip.MaxLine {
+		return nil, grpcstatus.Errorf(codes.InvalidArgument, "the reason has %d bytes; at most %d", len(r.GetReason()), vip.MaxLine)
 	}
 	actor, err := c.operator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := Drain{Service: r.GetService(), Reason: oneLine(r.GetReason()), Actor: actor, For: r.GetDuration().AsDuration()}
+	d := Drain{Service: r.GetService(), Reason: vip.Line(r.GetReason()), Actor: actor, For: r.GetDuration().AsDuration()}
 	if r.GetDuration() != nil && (!r.GetDuration().IsValid() || d.For <= 0) {
 		return nil, grpcstatus.Errorf(codes.InvalidArgument, "the duration %s is over before it begins; it must be more than zero", d.For)
 	}
@@ -166,7 +165,7 @@ func (c *control) Heartbeat(ctx context.Context, r *anyvipv1.HeartbeatRequest) (
 	}
 	ctx, cancel := c.whileServing(ctx)
 	defer cancel()
-	_, err := c.do(ctx, Heartbeat{Check: r.GetCheck(), Outcome: o, Detail: oneLine(r.GetDetail()), Actor: c.actorOf(ctx)})
+	_, err := c.do(ctx, Heartbeat{Check: r.GetCheck(), Outcome: o, Detail: vip.Line(r.GetDetail()), Actor: c.actorOf(ctx)})
 	if err != nil {
 		return nil, err
 	}

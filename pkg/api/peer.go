@@ -8,8 +8,6 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -84,14 +82,4 @@ func (c *control) operator(ctx context.Context) (Actor, error) {
 		return a, grpcstatus.Errorf(codes.PermissionDenied, "user %s may look, but not change anything; root may, and whoever api.operators names", a)
 	}
 	return a, nil
-}
-
-// oneLine makes an operator's words fit for logs and terminals.
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text(s)))
 }

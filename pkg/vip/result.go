@@ -70,7 +70,7 @@ type Result struct {
 	At      time.Time // when the probe ended
 	Outcome Outcome
 	Class   Class
-	Detail  string // one line for an operator, without the check's name; at most 256 bytes
+	Detail  string // a Line for an operator, without the check's name
 	Latency time.Duration
 	Trigger Trigger
 }
