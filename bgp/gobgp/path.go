@@ -153,8 +153,9 @@ func attributes(a vip.Announcement, nlri packet.NLRI, asn uint32) ([]packet.Path
 	return attrs, nil
 }
 
-// weightUnit is what a weight of 1 means as a bandwidth, in bytes a second. A weight of 1000 fits into the 32 bits that GoBGP reads one from.
-// Receivers compare bandwidths with each other alone.
+// weightUnit is what a weight of 1 means as a bandwidth, in bytes a second. A weight of
+// 1000 fits into the 32 bits that GoBGP reads one from. Receivers compare bandwidths
+// with each other alone.
 const weightUnit = 1_000_000
 
 // twoOctets is an AS number where there is room for two octets: AS_TRANS (RFC 6793)

@@ -230,8 +230,8 @@ func (s *Store) write() error {
 	hangs := fmt.Errorf("%s: the disk has not answered for %s", s.path, patience)
 	if s.writing != nil {
 		select {
-		case err := <-s.writing:
-			_ = err // of what was wanted then
+		case err := <-s.writing: // of what was wanted then
+			s.options.Log.Info("the disk has answered", "path", s.path, "error", err)
 			s.writing = nil
 		default:
 			return hangs
