@@ -48,7 +48,10 @@ func (l *loop) startPrepare(name string) {
 }
 
 func (l *loop) disposition(service string) policy.Disposition {
-	return l.desired.Memory.Services[service].Disposition
+	if m := l.desired.Memory.Services[service]; m != nil {
+		return m.Disposition
+	}
+	return policy.Pending
 }
 
 func (l *loop) reasonFor(service string) hook.Reason {

@@ -10,7 +10,7 @@ import (
 
 // addresses decides each VIP of a service: whether it should be on this host,
 // whether it is announced, and what each peer has.
-func (d *decider) addresses(s *Service, m, prev ServiceMemory) []AddressDecision {
+func (d *decider) addresses(s *Service, m, prev *ServiceMemory) []AddressDecision {
 	announces := m.Disposition.Announces()
 	here := d.memory.Stop.Step < StopRemove && (s.WhenWithdrawn == Keep || announces)
 	ann := s.ECMP.announcement(m.Level)
@@ -22,10 +22,9 @@ func (d *decider) addresses(s *Service, m, prev ServiceMemory) []AddressDecision
 	if m.Disposition == Leaving {
 		ann = leavingAnnouncement(ann)
 	}
-	d.out.Addresses = slices.Grow(d.out.Addresses, len(s.Addresses))
-	d.out.Announcements = slices.Grow(d.out.Announcements, len(s.Addresses))
-	out := make([]AddressDecision, len(s.Addresses))
-	var last []string // several VIPs share one list of peers that have them
+	n := len(s.Addresses)
+	out := d.addressed[:n:n]
+	d.addressed = d.addressed[n:]
 	for i, h := range s.Addresses {
 		a := &out[i]
 		a.Prefix = h.Prefix
@@ -43,35 +42,34 @@ func (d *decider) addresses(s *Service, m, prev ServiceMemory) []AddressDecision
 		if !announces {
 			continue
 		}
-		if r, ok := d.addressUsable(&f, addr, prev.Announced); !ok {
+		if r, ok := d.addressUsable(&f, addr, prev); !ok {
 			a.Reasons = []Reason{r}
 			continue
 		}
 		a.Wanted, ann.Prefix = true, h.Prefix
 		d.out.Announcements = append(d.out.Announcements, ann)
-		a.SentTo, a.Reasons = d.reach(ann, last)
-		last = a.SentTo
+		a.SentTo, a.Reasons = d.reach(ann)
 	}
 	return out
 }
 
-// announcedAddresses are the addresses whose announcement is wanted. While they
-// are the same as before, so is the map, which nobody changes.
-func announcedAddresses(list []AddressDecision, before map[netip.Addr]bool) map[netip.Addr]bool {
+// announcedAddresses are the addresses whose announcement is wanted, in the order of
+// the list. While they are the same as before, so is the slice, which nobody changes.
+func announcedAddresses(list []AddressDecision, before []netip.Addr) []netip.Addr {
 	n, same := 0, true
-	for _, a := range list {
-		if a.Wanted {
+	for i := range list {
+		if a := &list[i]; a.Wanted {
+			same = same && n < len(before) && before[n] == a.Prefix.Addr()
 			n++
-			same = same && before[a.Prefix.Addr()]
 		}
 	}
 	if same && n == len(before) {
 		return before
 	}
-	now := make(map[netip.Addr]bool, n)
-	for _, a := range list {
-		if a.Wanted {
-			now[a.Prefix.Addr()] = true
+	now := make([]netip.Addr, 0, n)
+	for i := range list {
+		if a := &list[i]; a.Wanted {
+			now = append(now, a.Prefix.Addr())
 		}
 	}
 	return now
@@ -86,7 +84,7 @@ const (
 // addressUsable says whether an announcement may rest on the address: it is
 // present, or was announced and is away for a moment, and is not being taken
 // away again and again.
-func (d *decider) addressUsable(f *vip.Address, addr netip.Addr, announced map[netip.Addr]bool) (Reason, bool) {
+func (d *decider) addressUsable(f *vip.Address, addr netip.Addr, prev *ServiceMemory) (Reason, bool) {
 	if f.State == vip.AddressPresent && len(f.Lost) < unstableLosses {
 		return Reason{}, true // as good as always
 	}
@@ -113,11 +111,22 @@ func (d *decider) addressUsable(f *vip.Address, addr netip.Addr, announced map[n
 		return r, false
 	}
 	until := f.Since.Add(addressGrace)
-	if announced[addr] && d.in.Now.Before(until) {
+	if d.in.Now.Before(until) && d.wasAnnounced(addr, prev) {
 		d.wake(until)
 		return Reason{}, true
 	}
 	return r, false
+}
+
+// wasAnnounced looks into Announced as into a set, which is made once for a service.
+func (d *decider) wasAnnounced(addr netip.Addr, prev *ServiceMemory) bool {
+	if d.before.of != prev {
+		d.before.of, d.before.set = prev, make(map[netip.Addr]bool, len(prev.Announced))
+		for _, a := range prev.Announced {
+			d.before.set[a] = true
+		}
+	}
+	return d.before.set[addr]
 }
 
 // way is how routes of one family get to one peer, or why they cannot.
@@ -138,8 +147,8 @@ func (d *decider) waysOf(f vip.Family) []way {
 }
 
 // reach says which peers have exactly this announcement, sorted, and why the
-// others do not. It returns last in place of an equal list.
-func (d *decider) reach(ann vip.Announcement, last []string) (sent []string, why []Reason) {
+// others do not. VIPs that the same peers have share one list of them.
+func (d *decider) reach(ann vip.Announcement) (sent []string, why []Reason) {
 	if len(d.in.Peers) == 0 {
 		return nil, []Reason{{Code: CodeNoPeer, Detail: "bgp.peers is empty, so nobody hears of it"}}
 	}
@@ -147,7 +156,9 @@ func (d *decider) reach(ann vip.Announcement, last []string) (sent []string, why
 		return nil, []Reason{{Code: CodeStarting, Detail: "the first round of checks is not over"}}
 	}
 	sent = d.scratch[:0]
-	for _, w := range d.ways[vip.FamilyOf(ann.Prefix.Addr())] {
+	ways := d.ways[vip.FamilyOf(ann.Prefix.Addr())]
+	for i := range ways {
+		w := &ways[i]
 		r := w.obstacle
 		if w.open {
 			if got, there := w.sent[ann.Prefix]; there && got.Equal(ann) {
@@ -160,10 +171,10 @@ func (d *decider) reach(ann vip.Announcement, last []string) (sent []string, why
 	}
 	d.scratch = sent
 	slices.Sort(sent)
-	if !slices.Equal(sent, last) {
-		last = slices.Clone(sent)
+	if !slices.Equal(sent, d.sent) {
+		d.sent = slices.Clone(sent)
 	}
-	return last, why
+	return d.sent, why
 }
 
 // takes says whether a route of a family can be sent to p at all.

@@ -12,13 +12,14 @@ import (
 // Decide says what should be, from what is known. It is pure and never fails;
 // what cannot be decided stays as it was, with a reason.
 func Decide(in Input) Desired {
-	d := decider{in: in, memory: Memory{Services: make(map[string]ServiceMemory, len(in.Services)), Routed: map[netip.Addr]time.Time{}, Stop: in.Prev.Stop}}
+	d := decider{in: in, memory: Memory{Services: make(map[string]*ServiceMemory, len(in.Services)), Routed: map[netip.Addr]time.Time{}, Stop: in.Prev.Stop}}
 	d.out.Phase = d.phase()
 	if d.out.Phase == Stopping {
 		d.stop()
 	}
 	d.sessions()
-	d.ways = map[vip.Family][]way{vip.IPv4: d.waysOf(vip.IPv4), vip.IPv6: d.waysOf(vip.IPv6)}
+	d.ways[vip.IPv4], d.ways[vip.IPv6] = d.waysOf(vip.IPv4), d.waysOf(vip.IPv6)
+	d.room()
 	for i := range in.Services {
 		d.service(&in.Services[i])
 	}
@@ -34,12 +35,34 @@ type decider struct {
 	in     Input
 	out    Desired
 	memory Memory
-	ways   map[vip.Family][]way // to each peer, in the order of Input.Peers
-	refers *graph               // nil: nobody has asked
-	odd    bool                 // a check that was looked at is not simply passing
-	here   int                  // VIPs that are wanted on this host and are known there
+	ways   [vip.IPv6 + 1][]way // by family: to each peer, in the order of Input.Peers
+	refers *graph              // nil: nobody has asked
+	odd    bool                // a check that was looked at is not simply passing
+	here   int                 // VIPs that are wanted on this host and are known there
 
-	scratch []string // reach's, so that not every VIP allocates one
+	remembered []ServiceMemory   // room for those of the services to come
+	addressed  []AddressDecision // likewise
+	announced  []Reason          // likewise: the one reason of each that is simply announced
+	sent       []string          // the last VIP's list of peers that have it: most VIPs share one
+	scratch    []string          // reach's, so that not every VIP allocates one
+	before     struct {          // wasAnnounced's
+		of  *ServiceMemory
+		set map[netip.Addr]bool
+	}
+}
+
+// room is made once for what each VIP adds to, and for what each service does.
+func (d *decider) room() {
+	n := 0
+	for i := range d.in.Services {
+		n += len(d.in.Services[i].Addresses)
+	}
+	d.remembered = make([]ServiceMemory, len(d.in.Services))
+	d.addressed = make([]AddressDecision, n)
+	d.announced = make([]Reason, len(d.in.Services))
+	d.out.Addresses = make([]netip.Addr, 0, n)
+	d.out.Announcements = make([]vip.Announcement, 0, n)
+	d.out.Decisions = make([]Decision, 0, len(d.in.Services))
 }
 
 // wake asks for another decision at t, the earliest of all such wishes.
@@ -72,16 +95,20 @@ func (d *decider) phase() Phase {
 
 // service decides one service and remembers it.
 func (d *decider) service(s *Service) {
-	prev := d.in.Prev.Services[s.Name]
+	prev, m := d.in.Prev.Services[s.Name], &d.remembered[0]
+	d.remembered = d.remembered[1:]
+	if prev == nil {
+		prev = new(ServiceMemory)
+	}
 	d.odd = false
 	lo, hi := d.serviceBounds(s)
-	m, waits := nextMemory(d.in.Now, d.in.Booted, s, prev, lo, hi)
-	d.wake(waits)
-	d.drain(s, &m, prev)
+	*m = *prev
+	d.wake(m.next(d.in.Now, d.in.Booted, s, lo, hi))
+	d.drain(s, m, prev)
 	if d.out.Phase == Stopping && m.Disposition.Announces() {
 		m.Disposition = d.leaving(prev)
 	}
-	grow(d.in.Now, &m, prev)
+	grow(d.in.Now, m, prev)
 	if m.Disposition != prev.Disposition || prev.Since.IsZero() {
 		m.Since = d.in.Now
 	}

@@ -274,8 +274,12 @@ func TestAddresses(t *testing.T) {
 			in := world()
 			in.Services[0].Addresses = in.Services[0].Addresses[:1]
 			in.Addresses[vip4.Addr()] = tc.fact
-			in.Prev.Services = map[string]policy.ServiceMemory{"web": {Disposition: policy.Announced, Level: vip.LevelPass, Since: epoch,
-				Announced: map[netip.Addr]bool{vip4.Addr(): tc.announced}}}
+			var announced []netip.Addr
+			if tc.announced {
+				announced = append(announced, vip4.Addr())
+			}
+			in.Prev.Services = map[string]*policy.ServiceMemory{"web": {Disposition: policy.Announced, Level: vip.LevelPass, Since: epoch,
+				Announced: announced}}
 			in.Now = after(tc.at)
 			out := policy.Decide(in)
 			a := out.Decisions[0].Addresses[0]

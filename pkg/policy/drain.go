@@ -49,7 +49,7 @@ func (d *decider) drainOf(s *Service) (Drain, bool) {
 
 // drain makes a service that is to be drained leave, and then be drained. Health
 // goes on deciding beneath.
-func (d *decider) drain(s *Service, m *ServiceMemory, prev ServiceMemory) {
+func (d *decider) drain(s *Service, m, prev *ServiceMemory) {
 	if _, ok := d.drainOf(s); !ok {
 		m.Drain = DrainMemory{}
 		return
@@ -68,7 +68,7 @@ func (d *decider) drain(s *Service, m *ServiceMemory, prev ServiceMemory) {
 
 // walk takes the steps of a drain as far as they are done by now. What nobody has
 // from us is drained at once.
-func (d *decider) walk(s *Service, m *ServiceMemory, prev ServiceMemory) {
+func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	x := &m.Drain
 	if x.Step == DrainNone {
 		*x = DrainMemory{Step: DrainPrepare, Since: d.in.Now}

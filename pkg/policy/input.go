@@ -150,23 +150,23 @@ type AddressDecision struct {
 // Memory is what one decision leaves for the next. It is a plain value that
 // survives serialisation.
 type Memory struct {
-	Services map[string]ServiceMemory `json:"services,omitempty"`
-	Routed   map[netip.Addr]time.Time `json:"routed,omitempty"` // addresses that no service wants any more: when a peer last had a route
-	Defaults DefaultMemory            `json:"defaults"`
-	Stop     StopMemory               `json:"stop"`
+	Services map[string]*ServiceMemory `json:"services,omitempty"` // nobody changes what they point to
+	Routed   map[netip.Addr]time.Time  `json:"routed,omitempty"`   // addresses that no service wants any more: when a peer last had a route
+	Defaults DefaultMemory             `json:"defaults"`
+	Stop     StopMemory                `json:"stop"`
 }
 
 // ServiceMemory is what is remembered of one service.
 type ServiceMemory struct {
-	Disposition Disposition         `json:"disposition"`
-	Since       time.Time           `json:"since"`
-	Level       vip.Level           `json:"level"`               // last decided
-	RecoverAt   time.Time           `json:"recover_at,omitzero"` // end of the recovery delay that is running
-	Drain       DrainMemory         `json:"drain,omitzero"`
-	GrowFrom    time.Time           `json:"grow_from,omitzero"`  // since when its weight grows (slow_start)
-	Failed      bool                `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
-	Flaps       []time.Time         `json:"flaps,omitempty"`     // when it failed while it was announced, within FlapWindow, newest last
-	Announced   map[netip.Addr]bool `json:"announced,omitempty"` // addresses whose announcement was wanted
+	Disposition Disposition  `json:"disposition"`
+	Since       time.Time    `json:"since"`
+	Level       vip.Level    `json:"level"`               // last decided
+	RecoverAt   time.Time    `json:"recover_at,omitzero"` // end of the recovery delay that is running
+	Drain       DrainMemory  `json:"drain,omitzero"`
+	GrowFrom    time.Time    `json:"grow_from,omitzero"`  // since when its weight grows (slow_start)
+	Failed      bool         `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
+	Flaps       []time.Time  `json:"flaps,omitempty"`     // when it failed while it was announced, within FlapWindow, newest last
+	Announced   []netip.Addr `json:"announced,omitempty"` // addresses whose announcement was wanted
 }
 
 // StopStep is how far a polite stop has come.

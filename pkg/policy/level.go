@@ -125,11 +125,12 @@ func (c *Check) overdue() vip.Level {
 
 // serviceReasons is the chain for a service: what its disposition rests on
 // first, then what else is not as it should be.
-func (d *decider) serviceReasons(s *Service, m ServiceMemory) []Reason {
+func (d *decider) serviceReasons(s *Service, m *ServiceMemory) []Reason {
 	var first []Reason
 	switch m.Disposition {
 	case Announced:
-		first = []Reason{{Code: CodeHealthy, Since: m.Since}}
+		first, d.announced = d.announced[:1:1], d.announced[1:]
+		first[0] = Reason{Code: CodeHealthy, Since: m.Since}
 		if s.Require.Rule == RuleNone {
 			first[0].Code = CodeNotRequired
 		}
@@ -159,7 +160,7 @@ func (d *decider) serviceReasons(s *Service, m ServiceMemory) []Reason {
 }
 
 // recoveryReason says what a healthy service waits for.
-func (d *decider) recoveryReason(s *Service, m ServiceMemory) Reason {
+func (d *decider) recoveryReason(s *Service, m *ServiceMemory) Reason {
 	r := Reason{Code: CodeRecoveryDelay, Since: m.Since, Until: m.RecoverAt}
 	if !m.Failed {
 		r.Code, r.Detail = CodeStartDelay, fmt.Sprintf("healthy; announced %s after the host's boot", s.StartDelay)

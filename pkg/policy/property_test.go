@@ -76,7 +76,7 @@ func TestUnknownNeitherStartsNorEnds(t *testing.T) {
 		in.Services[0].Require = drawRequire(t, 3)
 		in.Checks = drawChecks(t, vip.Pass, vip.Degraded, vip.Fail, vip.Unknown)
 		if rapid.Bool().Draw(t, "announced before") {
-			in.Prev.Services = map[string]policy.ServiceMemory{"web": {Disposition: policy.Announced, Level: vip.LevelPass, Since: epoch}}
+			in.Prev.Services = map[string]*policy.ServiceMemory{"web": {Disposition: policy.Announced, Level: vip.LevelPass, Since: epoch}}
 		}
 		as := func(o vip.Outcome) bool {
 			other := in
@@ -90,7 +90,7 @@ func TestUnknownNeitherStartsNorEnds(t *testing.T) {
 			return policy.Decide(other).Decisions[0].Disposition.Announces()
 		}
 		got := policy.Decide(in).Decisions[0].Disposition.Announces()
-		was := in.Prev.Services["web"].Disposition.Announces()
+		was := in.Prev.Services["web"] != nil && in.Prev.Services["web"].Disposition.Announces()
 		if got && !was && !as(vip.Fail) {
 			t.Fatalf("started although a failure of what is unknown would withdraw")
 		}

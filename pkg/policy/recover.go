@@ -6,28 +6,28 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// nextMemory is the heart: from what was, and the bounds between which the
-// requirement's level must lie, to what should be. Where checks without a
-// verdict leave a gap between the bounds, a service that is announced moves as
-// little as it must, and one that is not stays where it is: Unknown starts
-// nothing and ends nothing. The time returned ends a delay.
-func nextMemory(now, booted time.Time, s *Service, prev ServiceMemory, lo, hi vip.Level) (ServiceMemory, time.Time) {
-	m := prev
-	m.Flaps = recent(prev.Flaps, now.Add(-s.FlapWindow))
-	if !prev.Disposition.Announces() && lo != hi {
-		if prev.Disposition != Withdrawn {
+// next is the heart: from what was, and the bounds between which the requirement's
+// level must lie, to what should be. Where checks without a verdict leave a gap
+// between the bounds, a service that is announced moves as little as it must, and one
+// that is not stays where it is: Unknown starts nothing and ends nothing. The time
+// returned ends a delay.
+func (m *ServiceMemory) next(now, booted time.Time, s *Service, lo, hi vip.Level) time.Time {
+	was := m.Disposition
+	m.Flaps = recent(m.Flaps, now.Add(-s.FlapWindow))
+	if !was.Announces() && lo != hi {
+		if was != Withdrawn {
 			m.Disposition = Pending
 		}
 		m.Level, m.RecoverAt = lo, time.Time{}
-		return m, time.Time{}
+		return time.Time{}
 	}
-	m.Level = min(max(prev.Level, lo), hi)
+	m.Level = min(max(m.Level, lo), hi)
 	if m.Level == vip.LevelFail {
-		if prev.Disposition.Announces() {
+		if was.Announces() {
 			m.Flaps = append(m.Flaps[:len(m.Flaps):len(m.Flaps)], now)
 		}
 		m.Disposition, m.Failed, m.RecoverAt = Withdrawn, true, time.Time{}
-		return m, time.Time{}
+		return time.Time{}
 	}
 	if m.Failed {
 		if end := now.Add(recoveryDelay(s, m.Flaps)); m.RecoverAt.IsZero() || end.Before(m.RecoverAt) { // a reload may have shortened it
@@ -35,19 +35,19 @@ func nextMemory(now, booted time.Time, s *Service, prev ServiceMemory, lo, hi vi
 		}
 		if now.Before(m.RecoverAt) {
 			m.Disposition = Recovering
-			return m, m.RecoverAt
+			return m.RecoverAt
 		}
 	}
 	m.Failed, m.RecoverAt = false, time.Time{}
-	if end := booted.Add(s.StartDelay); !booted.IsZero() && now.Before(end) && !prev.Disposition.Announces() {
+	if end := booted.Add(s.StartDelay); !booted.IsZero() && now.Before(end) && !was.Announces() {
 		m.Disposition, m.RecoverAt = Recovering, end
-		return m, end
+		return end
 	}
 	m.Disposition = Announced
 	if m.Level == vip.LevelDegraded {
 		m.Disposition = Degraded
 	}
-	return m, time.Time{}
+	return time.Time{}
 }
 
 // maxFlaps is how many failures are remembered: more double nothing.

@@ -156,7 +156,7 @@ func (d *decider) everyoneShifted() bool {
 
 // leaving is the disposition of a healthy service while the agent stops. One
 // that was not announced is not announced any more.
-func (d *decider) leaving(prev ServiceMemory) Disposition {
+func (d *decider) leaving(prev *ServiceMemory) Disposition {
 	if d.memory.Stop.Step == StopShift && prev.Disposition.Announces() {
 		return Leaving
 	}

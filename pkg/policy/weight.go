@@ -8,7 +8,7 @@ const growSteps = 10
 // grow begins the slow start of a service that is announced again. The first
 // announcement of an agent has none: where all servers start at once there is
 // nobody else to carry the load.
-func grow(now time.Time, m *ServiceMemory, prev ServiceMemory) {
+func grow(now time.Time, m, prev *ServiceMemory) {
 	switch {
 	case !m.Disposition.Announces():
 		m.GrowFrom = time.Time{}

@@ -41,7 +41,7 @@ func TestASmallWeightIsNeverNone(t *testing.T) {
 	in := world()
 	in.Services[0].RecoveryDelay = 0
 	in.Services[0].ECMP.Weight, in.Services[0].ECMP.SlowStart = 1, time.Minute
-	in.Prev.Services = map[string]policy.ServiceMemory{"web": {Disposition: policy.Withdrawn, Since: epoch}}
+	in.Prev.Services = map[string]*policy.ServiceMemory{"web": {Disposition: policy.Withdrawn, Since: epoch}}
 	if w := policy.Decide(in).Announcements[0].Weight; w != 1 {
 		t.Errorf("weight %d", w)
 	}
