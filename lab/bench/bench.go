@@ -123,6 +123,9 @@ func Run(ctx context.Context, o Options) error {
 		b.tables = append(b.tables, tables...)
 		errs = append(errs, err)
 	}
+	if b.Micro != "" {
+		errs = append(errs, b.aimMicro())
+	}
 	if len(b.targets) > 0 {
 		fmt.Fprintf(b.Out, "\nTargets\n\n%s\n", targetText(b.targets))
 	}

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// idleLimits are the targets by number of checks: percent of a core, and resident memory.
+var idleLimits = map[int]struct{ cpu, mebibytes float64 }{100: {1, 60}, 1_000: {15, 100}}
+
 // checks measures what health checks cost while nothing happens.
 func (b *bench) checks(ctx context.Context) ([]table, error) {
 	t := table{
@@ -54,9 +57,10 @@ func (b *bench) checks(ctx context.Context) ([]table, error) {
 		if err == nil {
 			t.add(count(n), "bare requests", digits(floor.cpu), times(floor.cpu, cpu...), mebibytes(floor.resident), times(float64(floor.resident), resident...), count(floor.processes))
 		}
-		if ours := got[0]; n == 100 && ours.processes > 0 && floor.processes > 0 {
-			b.aim("idle with 100 checks, CPU", ours.cpu, 1, " % of a core", fmt.Sprintf("The questions alone, 100 new connections a second and nothing else, cost %s %% on this machine: see bare requests.", digits(floor.cpu)))
-			b.aim("idle with 100 checks, memory", float64(ours.resident)/(1<<20), 60, " MiB", "")
+		if limit, ok := idleLimits[n]; ok && got[0].processes > 0 && floor.processes > 0 {
+			why := fmt.Sprintf("The questions alone, %s new connections a second and nothing else, cost %s %% on this machine: see bare requests.", count(n), digits(floor.cpu))
+			b.aim(fmt.Sprintf("idle with %s checks, CPU", count(n)), got[0].cpu, limit.cpu, " % of a core", why)
+			b.aim(fmt.Sprintf("idle with %s checks, memory", count(n)), float64(got[0].resident)/(1<<20), limit.mebibytes, " MiB", "")
 		}
 	}
 	return []table{t}, errs.join()

@@ -14,18 +14,6 @@ share its cores, so read ratios (of medians) and orders of magnitude: your machi
 
 `
 
-const microHead = `## Parts of the daemon: ` + "`go test -bench`" + `
-
-- ` + "`Decide`" + `: one decision over 1,000 services with 2,000 checks. Every change of a verdict, session or address costs one.
-- ` + "`HTTPProbe`, `TCPProbe`, `ExecProbe`" + `: one probe, the server's side included where it is in the same process.
-- ` + "`ApplyUnchanged`" + `: the check runner is handed the same 1,000 checks again.
-- ` + "`ApplyToWire`" + `: from the engine's Apply of one changed route to the moment in which a plain TCP peer has read the UPDATE, with 0 or
-  1,000 other routes announced. GoBGP is in between.
-- ` + "`ManyRoutes`" + `: the same for all of 1,000 and 10,000 routes, announced and withdrawn at once; heap of the process afterwards.
-- ` + "`PeersTable`" + `: a peer sends its whole table, with 500 routes or 1 in an UPDATE, until GoBGP has it, and what that takes.
-
-`
-
 // write writes the document, in one piece.
 func (b *bench) write(machine []string) error {
 	var d strings.Builder
@@ -40,12 +28,7 @@ func (b *bench) write(machine []string) error {
 		fmt.Fprintf(&d, "\n## %s\n\n%s\n\n%s", t.title, wrap(t.method, 150), t.markdown())
 	}
 	if b.Micro != "" {
-		fmt.Fprintf(&d, "\n%s", microHead)
-		for line := range strings.Lines(b.Micro) {
-			if strings.HasPrefix(line, "Benchmark") {
-				d.WriteString("    " + line)
-			}
-		}
+		d.WriteString("\n" + microText(b.Micro))
 	}
 	if err := os.WriteFile(b.Document, []byte(d.String()), 0o644); err != nil {
 		return fmt.Errorf("write the document: %w", err)
