@@ -100,10 +100,11 @@ func (d *decider) service(s *Service) {
 	if prev == nil {
 		prev = new(ServiceMemory)
 	}
+	s = d.withDelaysOfGroup(s)
 	d.odd = false
 	lo, hi := d.serviceBounds(s)
 	*m = *prev
-	d.wake(m.next(d.in.Now, d.in.Booted, s, lo, hi))
+	d.wake(m.next(&d.in, d.out.Phase, s, lo, hi))
 	d.drain(s, m, prev)
 	if d.out.Phase == Stopping && m.Disposition.Announces() {
 		m.Disposition = d.leaving(prev)

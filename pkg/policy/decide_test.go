@@ -137,7 +137,7 @@ func TestLevels(t *testing.T) {
 		"a dependency only degrades":                 {rule(policy.RuleAll, 0, a, b), p, scoped(f, vip.ScopeDependency), p, policy.Degraded},
 		"an advisory changes nothing":                {rule(policy.RuleAll, 0, a, b), p, scoped(f, vip.ScopeAdvisory), p, policy.Announced},
 		"unknown does not start":                     {rule(policy.RuleAll, 0, a, b), p, u, p, policy.Pending},
-		"an unknown dependency does not start":       {rule(policy.RuleAll, 0, a, b), p, scoped(u, vip.ScopeDependency), p, policy.Pending},
+		"an unknown dependency keeps nothing back":   {rule(policy.RuleAll, 0, a, b), p, scoped(u, vip.ScopeDependency), p, policy.Degraded},
 		"an unknown advisory is not waited for":      {rule(policy.RuleAll, 0, a, b), p, scoped(u, vip.ScopeAdvisory), p, policy.Announced},
 		"any with one good does not wait":            {rule(policy.RuleAny, 0, a, b), p, u, p, policy.Announced},
 		"a failure beside an unknown is enough":      {rule(policy.RuleAll, 0, a, b), f, u, p, policy.Withdrawn},

@@ -36,16 +36,36 @@ type DrainMemory struct {
 	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had the shift
 }
 
-// drainOf is the drain that a service is under: its own, or the node's.
+// drainOf is the drain that a service is under: its own, the node's, or that of a
+// service that shares its fate.
 func (d *decider) drainOf(s *Service) (Drain, bool) {
 	for _, name := range []string{s.Name, ""} {
-		if x, ok := d.in.Drains[name]; ok && (x.Until.IsZero() || d.in.Now.Before(x.Until)) {
-			d.wake(x.Until)
+		if x, ok := d.drainNamed(name); ok {
+			return x, true
+		}
+	}
+	if len(d.in.Drains) == 0 {
+		return Drain{}, false
+	}
+	for _, other := range d.companions(s) {
+		if x, ok := d.drainNamed(other.Name); ok {
+			x.Reason = "together with service " + other.Name + ": " + cmp.Or(x.Reason, noReason)
 			return x, true
 		}
 	}
 	return Drain{}, false
 }
+
+func (d *decider) drainNamed(name string) (Drain, bool) {
+	x, ok := d.in.Drains[name]
+	if !ok || !x.Until.IsZero() && !d.in.Now.Before(x.Until) {
+		return Drain{}, false
+	}
+	d.wake(x.Until)
+	return x, true
+}
+
+const noReason = "no reason given"
 
 // drain makes a service that is to be drained leave, and then be drained. Health
 // goes on deciding beneath.
@@ -194,7 +214,7 @@ func (d *decider) watch(s *Service, x DrainMemory) {
 // drainReason says how far a drain is, and who wants it.
 func (d *decider) drainReason(s *Service, x DrainMemory) Reason {
 	want, _ := d.drainOf(s)
-	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, "no reason given")}
+	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, noReason)}
 	if want.Actor != "" {
 		r.Detail += " (" + want.Actor + ")"
 	}

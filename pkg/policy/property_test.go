@@ -3,7 +3,9 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,32 +40,66 @@ func drawChecks(t *rapid.T, outcomes ...vip.Outcome) map[string]policy.Check {
 	m := map[string]policy.Check{}
 	for _, n := range checkNames {
 		c := verdict(rapid.SampledFrom(outcomes).Draw(t, n))
+		if c.Verdict.Outcome == vip.Unknown && rapid.Bool().Draw(t, n+" pending") {
+			c.PendingUntil = after(time.Hour)
+		}
 		c.Scope = rapid.SampledFrom([]vip.Scope{vip.ScopeLocal, vip.ScopeDependency, vip.ScopeAdvisory}).Draw(t, n+" scope")
 		m[n] = c
 	}
 	return m
 }
 
-var preference = map[policy.Disposition]int{policy.Pending: 0, policy.Withdrawn: 0, policy.Recovering: 0, policy.Drained: 0, policy.Degraded: 1, policy.Announced: 2}
+// preferred compares what routers hear of web's first VIP, as they do: positive where a
+// is more preferred than b.
+func preferred(a, b policy.Desired) int {
+	of := func(d policy.Desired) (list []int) {
+		i := slices.IndexFunc(d.Announcements, func(x vip.Announcement) bool { return x.Prefix == vip4 })
+		if i < 0 {
+			return nil
+		}
+		x := d.Announcements[i]
+		return []int{int(x.LocalPref), -int(x.Prepend), -int(x.MED), int(x.Weight)}
+	}
+	return slices.Compare(of(a), of(b))
+}
 
 // More health never means less preference: making one check better never makes
-// a service's disposition worse.
+// a service's routes less preferred, whatever else is known and was before.
 func TestMonotone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := world()
-		in.Services[0].Require = drawRequire(t, 3)
-		in.Checks = drawChecks(t, vip.Pass, vip.Degraded, vip.Fail)
-		before := policy.Decide(in).Decisions[0]
+		drawServices(t, &in)
+		in.Services[0].ECMP.Weight, in.Services[0].ECMP.Degraded.Weight = 10, new(uint16(5))
+		for i := range rapid.IntRange(0, 2).Draw(t, "decisions before") {
+			in.Checks = drawChecks(t, vip.Pass, vip.Degraded, vip.Fail, vip.Unknown)
+			in.Prev = policy.Decide(in).Memory
+			in.Now = in.Now.Add(time.Duration(rapid.IntRange(0, 20).Draw(t, fmt.Sprint("seconds ", i))) * time.Second)
+		}
+		in.Checks = drawChecks(t, vip.Pass, vip.Degraded, vip.Fail, vip.Unknown)
 		name := rapid.SampledFrom(checkNames).Draw(t, "better")
 		c := in.Checks[name]
-		if c.Verdict.Outcome == vip.Pass {
-			return
+		switch rapid.IntRange(0, 3).Draw(t, "beside its verdict") {
+		case 0:
+			c.Verdict.ErrorSince = in.Now.Add(-time.Hour)
+		case 1:
+			c.Verdict.Overloaded = in.Now
 		}
-		c.Verdict.Outcome--
 		in.Checks[name] = c
-		after := policy.Decide(in).Decisions[0]
-		if preference[after.Disposition] < preference[before.Disposition] {
-			t.Fatalf("%s got better and the service went from %v to %v", name, before.Disposition, after.Disposition)
+		before := policy.Decide(in)
+		switch c.Verdict.Outcome {
+		case vip.Degraded, vip.Fail:
+			c.Verdict.Outcome = vip.Pass + vip.Outcome(rapid.IntRange(0, int(c.Verdict.Outcome-vip.Pass)).Draw(t, "to"))
+		default:
+		}
+		if rapid.Bool().Draw(t, "asks again") {
+			c.Verdict.ErrorSince, c.Verdict.Overloaded = time.Time{}, time.Time{}
+			c.PendingUntil = after(time.Hour) // a check that has no verdict yet has its time for one anew
+		}
+		in.Checks = maps.Clone(in.Checks)
+		in.Checks[name] = c
+		after := policy.Decide(in)
+		if preferred(after, before) < 0 {
+			t.Fatalf("%s got better and the service went from %v to %v", name, before.Decisions[0], after.Decisions[0])
 		}
 	})
 }
@@ -121,7 +157,7 @@ func TestDependencyNeverWithdraws(t *testing.T) {
 func TestEveryDecisionIsSound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := world()
-		in.Services[0].Require = drawRequire(t, 2)
+		drawServices(t, &in)
 		in.Phase = rapid.SampledFrom([]policy.Phase{policy.Starting, policy.Running, policy.Stopping}).Draw(t, "phase")
 		for i := range rapid.IntRange(1, 8).Draw(t, "decisions") {
 			in.Now = in.Now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, fmt.Sprint("ms ", i))) * time.Millisecond)

@@ -9,16 +9,21 @@ import (
 // next is the heart: from what was, and the bounds between which the requirement's
 // level must lie, to what should be. Where checks without a verdict leave a gap
 // between the bounds, a service that is announced moves as little as it must, and one
-// that is not stays where it is: Unknown starts nothing and ends nothing. The time
-// returned ends a delay.
-func (m *ServiceMemory) next(now, booted time.Time, s *Service, lo, hi vip.Level) time.Time {
+// that is not starts as the worse of both, or stays where it is if that is not to be
+// announced, or while no session is wanted yet: Unknown starts nothing and ends
+// nothing. The time returned ends a delay.
+func (m *ServiceMemory) next(in *Input, phase Phase, s *Service, lo, hi vip.Level) time.Time {
+	now, booted := in.Now, in.Booted
 	was := m.Disposition
 	m.Flaps = recent(m.Flaps, now.Add(-s.FlapWindow))
-	if !was.Announces() && lo != hi {
+	if !was.Announces() {
+		m.Level = lo
+	}
+	if !was.Announces() && lo != hi && (lo == vip.LevelFail || phase == Starting) {
 		if was != Withdrawn {
 			m.Disposition = Pending
 		}
-		m.Level, m.RecoverAt = lo, time.Time{}
+		m.RecoverAt = time.Time{}
 		return time.Time{}
 	}
 	m.Level = min(max(m.Level, lo), hi)
@@ -48,6 +53,23 @@ func (m *ServiceMemory) next(now, booted time.Time, s *Service, lo, hi vip.Level
 		m.Disposition = Degraded
 	}
 	return time.Time{}
+}
+
+// withDelaysOfGroup is the service with the longest delays in its group, so that all of
+// it return at once.
+func (d *decider) withDelaysOfGroup(s *Service) *Service {
+	others := d.companions(s)
+	if len(others) == 0 {
+		return s
+	}
+	slowest := *s
+	for _, o := range others {
+		slowest.RecoveryDelay = max(slowest.RecoveryDelay, o.RecoveryDelay)
+		slowest.MaxRecovery = max(slowest.MaxRecovery, o.MaxRecovery)
+		slowest.FlapWindow = max(slowest.FlapWindow, o.FlapWindow)
+		slowest.StartDelay = max(slowest.StartDelay, o.StartDelay)
+	}
+	return &slowest
 }
 
 // maxFlaps is how many failures are remembered: more double nothing.

@@ -16,7 +16,7 @@ type Service struct {
 	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses"`
 	Mode          Mode           `yaml:"mode" default:"ecmp" doc:"ecmp: every healthy server announces the VIPs over BGP"`
 	Require       Require        `yaml:"require" doc:"which checks must hold: {all: [...]}, {any: [...]}, {at_least: 2, of: [...]}, nested, or none; in place of a check's name also {check: web, scope: dependency} and {service: db}"`
-	Together      string         `yaml:"together" doc:"name of a group: all services that name it are announced while the requirements of each of them hold, and else none"`
+	Together      string         `yaml:"together" doc:"name of a group: all services that name it are announced while the requirements of each of them hold, and else none; a drain of one is a drain of all, and the longest of their recovery and start delays counts for each"`
 	RecoveryDelay time.Duration  `yaml:"recovery_delay" default:"5s" doc:"healthy this long after a failure before it is announced again; doubles with each further failure within flap_window"`
 	MaxRecovery   time.Duration  `yaml:"max_recovery_delay" default:"5m" doc:"what recovery_delay grows to at most"`
 	FlapWindow    time.Duration  `yaml:"flap_window" default:"10m" doc:"failures of an announced service count this long"`
