@@ -99,6 +99,34 @@ func TestConnectionsThatEndHideNothing(t *testing.T) {
 	w.wait("its end", gone("web", Listener))
 }
 
+// The kernel keeps a listener until the last handshake that it answered is over or
+// given up: docs/operations/health.md says so.
+func TestAHalfOpenConnectionHoldsTheWordBack(t *testing.T) {
+	needRoot(t)
+	nft := func(args ...string) {
+		if out, err := exec.Command("nft", args...).CombinedOutput(); err != nil {
+			t.Fatalf("nft %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	nft("add table ip half; add chain ip half in { type filter hook input priority 0; }; add rule ip half in tcp dport 8035 tcp flags & (syn|ack) == ack drop")
+	defer nft("delete table ip half")
+	s := listen(t, "127.0.0.1:8035")
+	w := watch(t, listener("web", "127.0.0.1:8035"))
+	w.settled()
+	c, err := net.Dial("tcp", "127.0.0.1:8035") // its last ACK does not arrive
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	killed := time.Now()
+	s.die()
+	late := w.wait("its end", gone("web", Listener)).At.Sub(killed)
+	t.Logf("SIGKILL to hint with a half-open connection: %s", late)
+	if late > 3*time.Second {
+		t.Errorf("heard after %s: it has to be over with the first repeat of a SYN-ACK", late)
+	}
+}
+
 // A set that changes while a listener ends does not lose that.
 func TestAnEndDuringAnApplyIsHeard(t *testing.T) {
 	needRoot(t)
