@@ -16,6 +16,7 @@ func newDrainCommand() *cobra.Command {
 	var node bool
 	var reason string
 	var lasting time.Duration
+	var wait bool
 	cmd := &cobra.Command{
 		Use:   "drain {SERVICE | --node}",
 		Short: "Take a service, or all of this node, off the network",
@@ -25,9 +26,15 @@ drain_time is over, withdrawn. The addresses stay on this host.
 
 A drain survives restarts and reboots until it is taken back, or until --for is
 over. A second one for the same replaces the first. It says when it is taken, not
-when it is done: anyvip status shows the steps.`,
+when it is done: anyvip status shows the steps.
+
+With --wait it goes on until no router has a route any more, and prints each step of
+each service (prepare, shift, hold, quiet, done) on a line of its own:
+  web: quiet; 3 of 12 connections still receive; withdrawn in 25s at the latest
+The exit code is 0 then. It is 1 when the drain was taken back, --for was over, the
+agent ended, or it was interrupted: an interrupted drain stays.`,
 		Example: `  anyvip drain web --reason "new disks" --for 2h
-  anyvip drain --node --reason "kernel update"`,
+  anyvip drain --node --reason "kernel update" --wait && reboot`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			service, err := drainTarget(args, node)
 			if err != nil {
@@ -48,10 +55,14 @@ when it is done: anyvip status shows the steps.`,
 				if reply.GetReplaced() {
 					text += ", in place of the drain that there was"
 				}
-				return say(cmd, text, reply.GetWarning())
+				if err := say(cmd, text, reply.GetWarning()); err != nil || !wait {
+					return err
+				}
+				return waitForDrain(cmd.Context(), client, cmd.OutOrStdout(), service)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "go on until it is done, and show each step")
 	cmd.Flags().BoolVar(&node, "node", false, "all services of this node, also those that are yet to be configured")
 	cmd.Flags().StringVarP(&reason, "reason", "r", "", "`WHY`, for whoever looks at status; at most 256 bytes")
 	cmd.Flags().DurationVar(&lasting, "for", 0, "end it after this `TIME`, like 2h; default: never")

@@ -21,7 +21,7 @@ func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) stri
 		out.width = 0
 	}
 	text := v.head(s, out)
-	tables := []*table{v.services(s.GetServices()), v.checks(s.GetChecks()), v.sessions(s.GetSessions()), v.defaultRoutes(s.GetDefaultRoutes())}
+	tables := []*table{v.services(s.GetServices()), v.drains(s), v.checks(s.GetChecks()), v.sessions(s.GetSessions()), v.defaultRoutes(s.GetDefaultRoutes())}
 	if wide {
 		tables = append(tables, v.addresses(s.GetAddresses()), v.hooks(s.GetHooks()), v.events(s.GetEvents()))
 	}
@@ -92,6 +92,37 @@ func (v view) services(services []*anyvipv1.Service) *table {
 		}
 	}
 	return t
+}
+
+// drains has a row for each drain in force, also of a service that the configuration
+// no longer has: it waits for one of that name.
+func (v view) drains(s *anyvipv1.Status) *table {
+	t := newTable("DRAIN", "FOR", "ENDS", "BY", "REASON")
+	for _, d := range s.GetDrains() {
+		what := cell{"this node", plain}
+		if !d.GetNode() {
+			what.text = d.GetService()
+			if serviceNamed(s, d.GetService()) == nil {
+				what = cell{d.GetService() + " (not configured)", warn}
+			}
+		}
+		ends := cell{"never", plain}
+		if d.GetUntil() != nil {
+			ends.text = strings.TrimSpace(v.in("", d.GetUntil()))
+		}
+		t.add(what, cell{v.age(d.GetSince()), plain}, ends, cell{d.GetActor(), plain}, cell{d.GetReason(), plain})
+	}
+	return t
+}
+
+// serviceNamed is nil where there is none.
+func serviceNamed(s *anyvipv1.Status, name string) *anyvipv1.Service {
+	for _, x := range s.GetServices() {
+		if x.GetName() == name {
+			return x
+		}
+	}
+	return nil
 }
 
 // why is the root reason for a VIP's state in words. What the service rests on

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -48,9 +49,14 @@ func everyStatus() *anyvipv1.Status {
 		},
 		DefaultRoutes:  []*anyvipv1.DefaultRoute{{Family: anyvipv1.Family_IPV4, NextHops: []string{"10.0.1.1", "10.0.2.1"}}, {Family: anyvipv1.Family_IPV6, Detail: "DETAIL"}},
 		IntentsWarning: "drains will not survive a restart: no space left on device",
-		Hooks:          []*anyvipv1.Hook{{Name: "pager", Runs: 12, Failed: 2, Dropped: 1, LastFailure: "web to withdrawn: exit code 1: no route"}, {Name: "quiet"}},
-		Reload:         &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
-		Counters:       &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
+		Drains: []*anyvipv1.DrainIntent{
+			{Node: true, Reason: "kernel update", Actor: "drain_file", Since: ago(90 * time.Second)},
+			{Service: "going", Actor: "kim", Since: ago(time.Hour), Until: ahead(time.Hour)},
+			{Service: "old", Reason: "new disks", Actor: "root", Since: ago(30 * 24 * time.Hour)},
+		},
+		Hooks:    []*anyvipv1.Hook{{Name: "pager", Runs: 12, Failed: 2, Dropped: 1, LastFailure: "web to withdrawn: exit code 1: no route"}, {Name: "quiet"}},
+		Reload:   &anyvipv1.Reload{At: ago(time.Minute), Error: "/etc/anyvip/anyvip.yaml:3:1: bpg: unknown key; did you mean bgp?\nand more"},
+		Counters: &anyvipv1.Counters{Decisions: 99, AddressAdds: 3},
 	}
 }
 
@@ -66,6 +72,8 @@ func everyService() []*anyvipv1.Service {
 		service("slow", anyvipv1.Disposition_DEGRADED, reason(anyvipv1.ReasonCode_CHECK_DEGRADED, "db", "connection refused"), address("192.0.2.14/32", both)),
 		service("going", anyvipv1.Disposition_LEAVING, reason(anyvipv1.ReasonCode_STOPPING, "", "the agent stops; shift"), address("192.0.2.15/32", both)),
 	}
+	services[5].Drain = &anyvipv1.Drain{Step: anyvipv1.DrainStep_QUIET, Since: ago(time.Second), WithdrawnBy: ahead(12 * time.Second), Routed: true,
+		Open: proto.Uint32(12), Receiving: proto.Uint32(3), Intent: &anyvipv1.DrainIntent{Node: true, Reason: "kernel update", Actor: "drain_file", Since: ago(90 * time.Second)}}
 	for code := range anyvipv1.ReasonCode_Enum_name {
 		c := anyvipv1.ReasonCode_Enum(code)
 		services = append(services, service("z-"+word(c), anyvipv1.Disposition_UNSPECIFIED, reason(c, "SUBJECT", "DETAIL"), address("192.0.2.16/32", nil)))
@@ -183,6 +191,9 @@ func TestNothingFromTheNetworkControlsTheTerminal(t *testing.T) {
 		x.Name, x.LastFailure = attack, attack
 	}
 	s.IntentsWarning = attack
+	for _, x := range s.GetDrains() {
+		x.Service, x.Actor, x.Reason = attack, attack, attack
+	}
 	for _, x := range s.GetEvents() {
 		x.Name, x.From, x.Reason = attack, attack, attack
 	}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +25,14 @@ func TestDrain(t *testing.T) {
 	clients := r.startLoad()
 	clients.answered(50, time.Time{}, "s1")
 
+	states := r.watchStatus("s1")
 	asked := time.Now()
-	if text := r.sh("s1", "anyvip drain web --reason 'new disks' --for 1h"); text != "draining service web for 1h0m0s\n" {
-		t.Errorf("drain says %q", text)
+	said := r.sh("s1", "anyvip drain web --reason 'new disks' --for 1h --wait")
+	waited := time.Now()
+	if !regexp.MustCompile(`^draining service web for 1h0m0s\n(web: shift; .*\n)?web: hold; withdrawn in [0-9]+s at the latest\n(web: quiet; .*\n)?web: done\n$`).MatchString(said) {
+		t.Errorf("drain says %q", said)
 	}
+	inFields(t, states, asked)
 	moves := map[string][2]time.Time{}
 	for _, name := range tors {
 		shift := at[name].message(asked, "eth1", "GRACEFUL_SHUTDOWN", isLeaving).Time
@@ -37,10 +42,13 @@ func TestDrain(t *testing.T) {
 		if d := gone.Sub(shift); d < 990*time.Millisecond {
 			t.Errorf("%s: the withdraw came %s after the shift, want drain_hold of 1 s", name, ms(d))
 		}
+		if gone.After(waited) {
+			t.Errorf("%s: the withdraw came %s after --wait called it done", name, ms(gone.Sub(waited)))
+		}
 		moves[name] = [2]time.Time{shift, moved}
 	}
 	r.statusShows("s1", "a drained service", func(s agentStatus) bool {
-		return s.Services[0].Disposition == "DRAINED" && s.Services[0].Reasons[0].Code == "DRAINED" && strings.Contains(s.Services[0].Reasons[0].Detail, "new disks (root)")
+		return s.Services[0].Disposition == "DRAINED" && len(s.Drains) == 1 && s.Services[0].Reasons[0].Code == "DRAINED" && strings.Contains(s.Services[0].Reasons[0].Detail, "new disks (root)")
 	})
 	clients.answered(50, time.Now(), "s2")
 	sum := clients.stop()
@@ -72,5 +80,28 @@ func TestDrain(t *testing.T) {
 	for _, name := range tors {
 		t.Logf("%s: announced %s after undrain", name, ms(at[name].message(back, "eth1", "the announcement", announces(vip4)).Time.Sub(back)))
 		at[name].route(back, vip4, 2)
+	}
+	r.statusShows("s1", "no drain", func(s agentStatus) bool { return len(s.Drains) == 0 && s.Services[0].Drain == nil })
+}
+
+// inFields looks at what a program reads of the drain: in the hold, and at its end.
+func inFields(t *testing.T, states *instrument[agentStatus], asked time.Time) {
+	t.Helper()
+	at := func(step string, ok func(*drainStatus) bool) *drainStatus {
+		return states.wait(patience, "step "+step, func(s agentStatus) bool {
+			d := s.Services[0].Drain
+			return d != nil && d.Step == step && ok(d)
+		}).Services[0].Drain
+	}
+	hold := at("HOLD", func(d *drainStatus) bool { return d.Open != nil })
+	if want := asked.Add(20 * time.Second); !hold.Routed || hold.WithdrawnBy == nil || hold.WithdrawnBy.Sub(want).Abs() > 2*time.Second ||
+		hold.Receiving == nil || *hold.Receiving > *hold.Open {
+		t.Errorf("in the hold: %s", asJSON(hold))
+	}
+	if x := hold.Intent; x.Service != "web" || x.Node || x.Reason != "new disks" || x.Actor != "root" || x.Until.Sub(x.Since) != time.Hour {
+		t.Errorf("asked for: %s", asJSON(x))
+	}
+	if done := at("DONE", func(d *drainStatus) bool { return !d.Routed }); done.WithdrawnBy != nil || done.Open != nil || done.Receiving != nil {
+		t.Errorf("at the end: %s", asJSON(done))
 	}
 }

@@ -2,7 +2,10 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"testing"
 	"time"
 )
@@ -21,7 +24,9 @@ type agentStatus struct {
 			SentTo  []string `json:"sent_to"`
 			Reasons []reason
 		}
+		Drain *drainStatus
 	}
+	Drains    []drainIntent
 	Sessions  []session
 	Addresses []struct {
 		Address, State, Link string
@@ -35,6 +40,21 @@ type agentStatus struct {
 }
 
 type reason struct{ Code, Subject, Detail string }
+
+type drainIntent struct {
+	Service, Reason, Actor string
+	Node                   bool
+	Since, Until           time.Time
+}
+
+type drainStatus struct {
+	Step            string
+	Since           time.Time
+	Intent          drainIntent
+	WithdrawnBy     *time.Time `json:"withdrawn_by"`
+	Routed          bool
+	Open, Receiving *uint32
+}
 
 type session struct {
 	Peer, Address, State, Cause, Detail string
@@ -53,6 +73,26 @@ func (r *rig) status(node string) (agentStatus, error) {
 		return agentStatus{}, fmt.Errorf("%w in %s", err, out)
 	}
 	return s, nil
+}
+
+// watchStatus follows the agent of a node from now on.
+func (r *rig) watchStatus(node string) *instrument[agentStatus] {
+	r.t.Helper()
+	f := follow(r, decodeStatus, node, "anyvip", "status", "--watch", "-o", "json")
+	f.wait(patience, "a status", func(agentStatus) bool { return true })
+	return f
+}
+
+func decodeStatus(r io.Reader) iter.Seq2[agentStatus, error] {
+	return func(yield func(agentStatus, error) bool) {
+		for lines := json.NewDecoder(r); ; {
+			var s agentStatus
+			err := lines.Decode(&s)
+			if errors.Is(err, io.EOF) || !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // mustStatus is status of an agent that has to answer.

@@ -475,9 +475,9 @@ func (h *fakeHost) flows(open string, silent bool) error {
 	now := time.Now()
 	found := map[netip.Addr]vip.Flows{}
 	for _, a := range h.watched {
-		f := vip.Flows{At: now, Open: n, Received: now}
+		f := vip.Flows{At: now, Open: n, Receiving: n, Received: now}
 		if silent {
-			f.Received = now.Add(-time.Minute)
+			f.Receiving, f.Received = 0, now.Add(-time.Minute)
 		}
 		found[a] = f
 	}

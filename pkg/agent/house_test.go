@@ -298,6 +298,9 @@ func (h *house) wants(what, name string, rest []string) error {
 		return fmt.Errorf("nobody wants that")
 	}
 	h.mail.wish(wish{c, func(r api.Reply, err error) {
+		if _, there := h.status.Load().Input.Drains[target]; err == nil && what == "drain" && !there {
+			h.t.Errorf("%s %s is answered before status shows it", what, name)
+		}
 		h.seen.add("client", "%s %s: replaced %t, warning %q, error %v", what, name, r.Replaced, r.Warning, err)
 	}})
 	return nil
@@ -311,6 +314,9 @@ func (h *house) showStatus(s *status.Snapshot) {
 		}
 	}
 	for _, d := range s.Desired.Decisions {
+		if p := d.Drain; p != nil {
+			h.seen.add("status", "service %s drain %q %s routed %t, %d of %d connections receive", d.Service, p.Service, p.Step, p.Routed, p.Receiving, p.Open)
+		}
 		for _, a := range d.Addresses {
 			for _, r := range a.Reasons {
 				h.seen.add("status", "service %s %s %s", d.Service, a.Prefix.Addr(), r)

@@ -187,6 +187,9 @@ func (l *loop) turn() {
 	case l.urgent || l.fresh && l.at.Sub(l.snapshot.At) >= publishEvery:
 		l.publish()
 	}
+	for _, answer := range got.answers {
+		answer()
+	}
 }
 
 // decide runs the one decision, hands its parts to the receivers and

@@ -29,6 +29,7 @@ type mail struct {
 	hooks    []status.Hook            // the latest; nil: nothing new
 	prepared []prepared               // in the order they came
 	wishes   []wish                   // in the order they came
+	answers  []func()                 // to wishes that are granted, once all that came before is published
 	reload   *reload                  // the latest
 	stop     string                   // why the agent should end; empty: it should not
 }
@@ -84,6 +85,7 @@ func (m *mailbox) intents(r intent.Report)          { m.put(func(q *mail) { q.in
 func (m *mailbox) drainFile(f drainFile)            { m.put(func(q *mail) { q.drain = &f }) }
 func (m *mailbox) prepared(p prepared)              { m.put(func(q *mail) { q.prepared = append(q.prepared, p) }) }
 func (m *mailbox) wish(w wish)                      { m.put(func(q *mail) { q.wishes = append(q.wishes, w) }) }
+func (m *mailbox) answer(f func())                  { m.put(func(q *mail) { q.answers = append(q.answers, f) }) }
 func (m *mailbox) reload(r reload)                  { m.put(func(q *mail) { q.reload = &r }) }
 
 // hooks takes the counts of all hooks.

@@ -97,7 +97,7 @@ func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, e
 		if err != nil {
 			reply.Warning = "it will not survive a restart of the agent: " + err.Error()
 		}
-		answer(reply, nil)
+		l.mail.answer(func() { answer(reply, nil) })
 	})
 }
 
@@ -133,7 +133,7 @@ func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Repl
 		if err != nil {
 			reply.Warning = "a restart of the agent would bring the drain back: " + err.Error()
 		}
-		answer(reply, nil)
+		l.mail.answer(func() { answer(reply, nil) })
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -41,10 +42,22 @@ func statusOf(s *status.Snapshot) *anyvipv1.Status {
 		Hooks: each(s.Hooks, func(h status.Hook) *anyvipv1.Hook {
 			return &anyvipv1.Hook{Name: text(h.Name), Runs: h.Runs, Failed: h.Failed, Dropped: h.Dropped, LastFailure: text(h.Last)}
 		}),
+		Drains:   drainsOf(s.Input),
 		Counters: &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
 	}
 	if !s.Reload.At.IsZero() {
 		out.Reload = &anyvipv1.Reload{At: timeOf(s.Reload.At), Error: text(s.Reload.Error)}
+	}
+	return out
+}
+
+// drainsOf are the drains in force, sorted: the node's, of the empty name, is the first.
+func drainsOf(in policy.Input) []*anyvipv1.DrainIntent {
+	var out []*anyvipv1.DrainIntent
+	for _, name := range slices.Sorted(maps.Keys(in.Drains)) {
+		if d := in.Drains[name]; d.InForce(in.Now) {
+			out = append(out, drainIntentOf(name, d))
+		}
 	}
 	return out
 }
@@ -60,6 +73,7 @@ func serviceOf(d policy.Decision) *anyvipv1.Service {
 			return &anyvipv1.ServiceAddress{Prefix: a.Prefix.String(), Wanted: a.Wanted,
 				SentTo: each(a.SentTo, text), Reasons: each(a.Reasons, reasonOf)}
 		}),
+		Drain: drainOf(d.Drain),
 	}
 }
 
@@ -71,6 +85,24 @@ func reasonOf(r policy.Reason) *anyvipv1.Reason {
 		Since:   timeOf(r.Since),
 		Until:   timeOf(r.Until),
 	}
+}
+
+func drainIntentOf(service string, d policy.Drain) *anyvipv1.DrainIntent {
+	return &anyvipv1.DrainIntent{Service: text(service), Node: service == "", Reason: text(d.Reason), Actor: text(d.Actor),
+		Since: timeOf(d.Since), Until: timeOf(d.Until)}
+}
+
+// drainOf is nil without a drain.
+func drainOf(p *policy.DrainProgress) *anyvipv1.Drain {
+	if p == nil {
+		return nil
+	}
+	out := &anyvipv1.Drain{Step: enum[anyvipv1.DrainStep_Enum](p.Step), Since: timeOf(p.Since), Intent: drainIntentOf(p.Service, p.Drain),
+		WithdrawnBy: timeOf(p.WithdrawnBy), Routed: p.Routed}
+	if p.Counted {
+		out.Open, out.Receiving = proto.Uint32(uint32(p.Open)), proto.Uint32(uint32(p.Receiving))
+	}
+	return out
 }
 
 func checkOf(c status.Check, p policy.Check) *anyvipv1.Check {

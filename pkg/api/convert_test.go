@@ -29,6 +29,7 @@ func fullSnapshot() *status.Snapshot {
 	ago := func(d time.Duration) time.Time { return at.Add(-d) }
 	p4, p6 := netip.MustParsePrefix("192.0.2.10/32"), netip.MustParsePrefix("2001:db8:10::10/128")
 	torA := netip.MustParseAddr("10.0.1.1")
+	node := policy.Drain{Since: ago(time.Minute), Reason: "kernel update", Actor: "kim"}
 	return &status.Snapshot{
 		Serial: 7, At: at, Node: "s1", Version: "v0.1.0", Started: ago(time.Hour), Phase: policy.Running,
 		Input: policy.Input{
@@ -42,6 +43,8 @@ func fullSnapshot() *status.Snapshot {
 			},
 			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{torA}}, {Family: vip.IPv6, Detail: "the kernel refuses it"}},
 			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
+			Now:      at,
+			Drains:   map[string]policy.Drain{"": node, "gone": {Since: ago(time.Hour), Until: at.Add(time.Hour)}, "over": {Since: ago(time.Hour), Until: at}},
 		},
 		Desired: policy.Desired{
 			Shown: map[string]vip.Session{
@@ -57,6 +60,8 @@ func fullSnapshot() *status.Snapshot {
 					{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}, Reasons: []policy.Reason{{Code: policy.CodeSessionDown, Subject: "tor-b"}}},
 					{Prefix: p6, Reasons: []policy.Reason{{Code: policy.CodeAddressAbsent, Subject: "2001:db8:10::10"}}},
 				},
+				Drain: &policy.DrainProgress{Step: policy.DrainQuiet, Since: ago(time.Second), Drain: node, WithdrawnBy: at.Add(time.Second), Routed: true,
+					Counted: true, Open: 12, Receiving: 3},
 			}}},
 		Peers: []status.Peer{{Name: "tor-b", Address: netip.MustParseAddr("10.0.1.3"), ASN: 65000}, {Name: "tor-a", Address: torA, ASN: 65000}, {Name: "tor-new"},
 			{Name: "fabric", Interface: "eth1"}},
@@ -126,6 +131,21 @@ func TestNoFieldOfTheProtocolStaysEmpty(t *testing.T) {
 		if !filled[name] {
 			t.Errorf("%s is never filled", name)
 		}
+	}
+}
+
+// A count of none is sent; one that is not known is left out.
+func TestADrainsConnections(t *testing.T) {
+	if d := drainOf(&policy.DrainProgress{Step: policy.DrainQuiet, Counted: true}); d.Open == nil || d.Receiving == nil || *d.Open+*d.Receiving != 0 {
+		t.Errorf("none: %v", d)
+	}
+	own := policy.Drain{Reason: "disks \xff", Actor: "kim"}
+	d := drainOf(&policy.DrainProgress{Step: policy.DrainDone, Service: "web", Drain: own, Open: 1})
+	if d.Open != nil || d.Receiving != nil || d.GetIntent().GetNode() || d.GetIntent().GetService() != "web" || d.GetIntent().GetReason() != "disks \uFFFD" {
+		t.Errorf("not known: %v", d)
+	}
+	if d := serviceOf(policy.Decision{Service: "web"}).GetDrain(); d != nil {
+		t.Errorf("no drain: %v", d)
 	}
 }
 

@@ -25,7 +25,8 @@ func TestTheProtocolHasOurWords(t *testing.T) {
 	t.Run("session state", sameWords[anyvipv1.SessionState_Enum, vip.SessionState])
 	t.Run("session cause", sameWords[anyvipv1.SessionCause_Enum, vip.SessionCause])
 	t.Run("address state", sameWords[anyvipv1.AddressState_Enum, vip.AddressState])
-	// Nothing that is sent has the family or kind "none".
+	// Nothing that is sent has the family, kind or step "none".
+	t.Run("drain step", sameWords[anyvipv1.DrainStep_Enum, policy.DrainStep])
 	t.Run("family", sameWords[anyvipv1.Family_Enum, vip.Family])
 	t.Run("event kind", sameWords[anyvipv1.EventKind_Enum, event.Kind])
 }

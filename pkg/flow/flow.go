@@ -104,7 +104,11 @@ func look(set []netip.Addr, now time.Time) (map[netip.Addr]vip.Flows, error) {
 				return
 			}
 			x.Open++
-			if at := now.Add(-c.Idle()); at.After(x.Received) {
+			idle := c.Idle()
+			if idle < vip.Quiet {
+				x.Receiving++
+			}
+			if at := now.Add(-idle); at.After(x.Received) {
 				x.Received = at
 			}
 			out[local] = x

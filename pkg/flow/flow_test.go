@@ -118,6 +118,42 @@ func TestDataThatComesInIsSeen(t *testing.T) {
 	}
 }
 
+// Two connections, of which one goes on receiving: the other one no longer counts once
+// it was silent for vip.Quiet.
+func TestConnectionsThatReceiveAreCounted(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "127.0.53.5:0", "127.0.53.5")
+	busy := s.connect()
+	begin := time.Now()
+	s.connect()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		wrote := time.Now()
+		if _, err := busy.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		got := mustLook(t, s.addr)[s.addr]
+		if time.Since(wrote) > vip.Quiet/2 {
+			continue // this machine stood still: nobody knows what was found
+		}
+		if got.Open != 2 {
+			t.Fatalf("%+v", got)
+		}
+		silent := time.Since(begin)
+		if got.Receiving == 1 {
+			if silent < vip.Quiet-100*time.Millisecond { // the kernel's clock is coarse
+				t.Errorf("silent after %s", silent)
+			}
+			return
+		}
+		if got.Receiving != 2 || silent > vip.Quiet+5*time.Second {
+			t.Fatalf("after %s: %+v", silent, got)
+		}
+		<-tick.C
+	}
+}
+
 func TestItLooksWhileThereIsSomethingToWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32

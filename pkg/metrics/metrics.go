@@ -47,6 +47,7 @@ var (
 	reloadTime     = desc("reload_last_timestamp_seconds", "When the last reload ended, Unix time; absent if there was none.")
 	disposition    = desc("service_disposition", "1 for the disposition that the service is in.", "service", "disposition")
 	level          = desc("service_level", "0 fail, 1 degraded, 2 pass.", "service")
+	drainReceiving = desc("service_drain_receiving", "Connections that still receive while the service drains; absent while they are not looked at.", "service")
 	vipAnnounced   = desc("vip_announced", "1 if the peer has exactly the wanted announcement.", "service", "vip", "peer")
 	vipWanted      = desc("vip_wanted", "1 if the VIP should be announced now.", "service", "vip")
 	vipPresent     = desc("vip_present", "1 if the VIP is on this host and usable.", "vip")
@@ -66,7 +67,7 @@ var (
 	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the session although it may be up; `anyvip status` says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, hookRuns, hookFailures, hookDropped, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, drainReceiving, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, hookRuns, hookFailures, hookDropped, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
 	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Drained, policy.Degraded, policy.Announced, policy.Leaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
@@ -139,6 +140,9 @@ func (e emitter) service(d policy.Decision, in policy.Input) {
 		e.gauge(disposition, truth(x == d.Disposition), d.Service, x.String())
 	}
 	e.gauge(level, float64(d.Level), d.Service)
+	if p := d.Drain; p != nil && p.Counted {
+		e.gauge(drainReceiving, float64(p.Receiving), d.Service)
+	}
 	for _, a := range d.Addresses {
 		addr := a.Prefix.Addr().String()
 		e.gauge(vipWanted, truth(a.Wanted), d.Service, addr)

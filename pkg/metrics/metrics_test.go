@@ -44,7 +44,8 @@ func snapshot() *status.Snapshot {
 				"tor-b": {Peer: "tor-b", State: vip.Active},
 			},
 			Decisions: []policy.Decision{{Service: "web", Disposition: policy.Announced, Level: vip.LevelPass,
-				Addresses: []policy.AddressDecision{{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}}, {Prefix: p6}}}}},
+				Addresses: []policy.AddressDecision{{Prefix: p4, Wanted: true, SentTo: []string{"tor-a"}}, {Prefix: p6}},
+				Drain:     &policy.DrainProgress{Step: policy.DrainQuiet, Counted: true, Open: 12, Receiving: 3}}}},
 		Hooks: []status.Hook{{Name: "pager", Runs: 5, Failed: 2, Dropped: 1}},
 		Checks: []status.Check{
 			{Name: "web", Probes: 12, Last: vip.Result{At: at, Latency: 1500 * time.Microsecond}},

@@ -116,6 +116,7 @@ func (d *decider) service(s *Service) {
 
 	dec := Decision{Service: s.Name, Disposition: m.Disposition, Level: m.Level, Since: m.Since, Reasons: d.serviceReasons(s, m)}
 	dec.Addresses = d.addresses(s, m, prev)
+	dec.Drain = d.drainProgress(s, m.Drain)
 	m.Announced = announcedAddresses(dec.Addresses, prev.Announced)
 	if m.Disposition.Announces() && len(m.Announced) == 0 {
 		dec.withoutAddress()

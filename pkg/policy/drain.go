@@ -8,10 +8,6 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// quiet is how long no connection to a VIP may have received anything until it
-// counts as left by its clients.
-const quiet = 2 * time.Second
-
 // DrainStep is how far the drain of one service has come.
 type DrainStep uint8
 
@@ -29,48 +25,64 @@ var drainStepNames = [...]string{"none", "prepare", "shift", "hold", "quiet", "d
 
 func (s DrainStep) String() string { return drainStepNames[s] }
 
+// watches says whether the connections are looked at in a step.
+func (s DrainStep) watches() bool { return s >= DrainShift && s <= DrainQuiet }
+
 // DrainMemory is the state of a service's drain.
 type DrainMemory struct {
 	Step  DrainStep `json:"step,omitempty"`
-	Since time.Time `json:"since,omitzero"` // of DrainPrepare, and then of DrainShift
-	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had the shift
+	Since time.Time `json:"since,omitzero"` // of Step
+	Begun time.Time `json:"begun,omitzero"` // when DrainPrepare began, and then DrainShift: drain_time counts from there
 }
 
-// drainOf is the drain that a service is under: its own, the node's, or that of a
-// service that shares its fate.
-func (d *decider) drainOf(s *Service) (Drain, bool) {
-	for _, name := range []string{s.Name, ""} {
-		if x, ok := d.drainNamed(name); ok {
-			return x, true
-		}
+// to begins a step.
+func (x *DrainMemory) to(step DrainStep, now time.Time) {
+	x.Step, x.Since = step, now
+	if step <= DrainShift {
+		x.Begun = now
 	}
+}
+
+// DrainProgress is how far the drain of one service has come, and who wants it.
+type DrainProgress struct {
+	Step      DrainStep
+	Since     time.Time // of Step
+	Service   string    // whose drain it is: the service's own, the node's, which has no name, or that of one that shares its fate
+	Drain     Drain     // what was asked for
+	Routed    bool      // an Established peer still has a route of it
+	Counted   bool      // Open and Receiving are known
+	Open      int       // connections to the VIPs
+	Receiving int       // of them, those that received data in the last vip.Quiet
+
+	WithdrawnBy time.Time // when the route is withdrawn at the latest; zero: it is
+}
+
+// InForce says whether a drain holds: its end has not come.
+func (x Drain) InForce(now time.Time) bool { return x.Until.IsZero() || now.Before(x.Until) }
+
+// drainOf is the drain that a service is under, and whose that is: its own, the
+// node's, which is that of the empty name, or that of a service that shares its fate.
+func (d *decider) drainOf(s *Service) (want Drain, of string, ok bool) {
 	if len(d.in.Drains) == 0 {
-		return Drain{}, false
+		return Drain{}, "", false
 	}
+	names := []string{s.Name, ""}
 	for _, other := range d.companions(s) {
-		if x, ok := d.drainNamed(other.Name); ok {
-			x.Reason = "together with service " + other.Name + ": " + cmp.Or(x.Reason, noReason)
-			return x, true
+		names = append(names, other.Name)
+	}
+	for _, of := range names {
+		if want, ok := d.in.Drains[of]; ok && want.InForce(d.in.Now) {
+			d.wake(want.Until)
+			return want, of, true
 		}
 	}
-	return Drain{}, false
+	return Drain{}, "", false
 }
-
-func (d *decider) drainNamed(name string) (Drain, bool) {
-	x, ok := d.in.Drains[name]
-	if !ok || !x.Until.IsZero() && !d.in.Now.Before(x.Until) {
-		return Drain{}, false
-	}
-	d.wake(x.Until)
-	return x, true
-}
-
-const noReason = "no reason given"
 
 // drain makes a service that is to be drained leave, and then be drained. Health
 // goes on deciding beneath.
 func (d *decider) drain(s *Service, m, prev *ServiceMemory) {
-	if _, ok := d.drainOf(s); !ok {
+	if _, _, ok := d.drainOf(s); !ok {
 		m.Drain = DrainMemory{}
 		return
 	}
@@ -91,20 +103,20 @@ func (d *decider) drain(s *Service, m, prev *ServiceMemory) {
 func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	x := &m.Drain
 	if x.Step == DrainNone {
-		*x = DrainMemory{Step: DrainPrepare, Since: d.in.Now}
+		x.to(DrainPrepare, d.in.Now)
 	}
 	known := d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
-	if !m.Disposition.Announces() || !known {
-		x.Step = DrainDone
+	if x.Step != DrainDone && (!m.Disposition.Announces() || !known) {
+		x.to(DrainDone, d.in.Now)
 	}
 	if x.Step == DrainPrepare {
-		if end := x.Since.Add(prepareTime(s)); !d.in.Prepared[s.Name] && d.in.Now.Before(end) {
+		if end := x.Begun.Add(prepareTime(s)); !d.in.Prepared[s.Name] && d.in.Now.Before(end) {
 			d.wake(end)
 			return
 		}
-		*x = DrainMemory{Step: DrainShift, Since: d.in.Now}
+		x.to(DrainShift, d.in.Now)
 	}
-	end := x.Since.Add(s.DrainTime)
+	end := x.Begun.Add(s.DrainTime)
 	for x.Step < DrainDone {
 		done, at := d.drainStepDone(s, x)
 		if !done && d.in.Now.Before(end) {
@@ -112,10 +124,11 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 			d.wake(end)
 			return
 		}
-		x.Step++
+		next := x.Step + 1
 		if !done {
-			x.Step = DrainDone
+			next = DrainDone
 		}
+		x.to(next, d.in.Now)
 	}
 }
 
@@ -131,13 +144,9 @@ func prepareTime(s *Service) time.Duration {
 func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
 	switch x.Step {
 	case DrainShift:
-		if d.anythingOnItsWay() || !d.shifted(s) {
-			return false, time.Time{}
-		}
-		x.Sent = d.in.Now
-		return true, time.Time{}
+		return !d.anythingOnItsWay() && d.shifted(s), time.Time{}
 	case DrainHold:
-		end := x.Sent.Add(s.DrainHold)
+		end := x.Since.Add(s.DrainHold)
 		return !d.in.Now.Before(end), end
 	case DrainQuiet:
 		return d.isQuiet(s)
@@ -186,7 +195,7 @@ func (d *decider) isQuiet(s *Service) (bool, time.Time) {
 		if !known || f.Detail != "" {
 			return false, time.Time{}
 		}
-		if end := f.Received.Add(quiet); f.Open > 0 && d.in.Now.Before(end) {
+		if end := f.Received.Add(vip.Quiet); f.Open > 0 && d.in.Now.Before(end) {
 			next = later(next, end)
 		}
 	}
@@ -203,7 +212,7 @@ func later(a, b time.Time) time.Time {
 // watch asks for the connections of a service that leaves: they decide when the
 // drain goes on.
 func (d *decider) watch(s *Service, x DrainMemory) {
-	if x.Step < DrainShift || x.Step > DrainQuiet {
+	if !x.Step.watches() {
 		return
 	}
 	for _, h := range s.Addresses {
@@ -211,25 +220,69 @@ func (d *decider) watch(s *Service, x DrainMemory) {
 	}
 }
 
+// drainProgress is what Decision says of a drain; nil without one.
+func (d *decider) drainProgress(s *Service, x DrainMemory) *DrainProgress {
+	if x.Step == DrainNone {
+		return nil
+	}
+	p := &DrainProgress{Step: x.Step, Since: x.Since, WithdrawnBy: d.withdrawnBy(s, x), Routed: d.anyoneHas(s)}
+	p.Drain, p.Service, _ = d.drainOf(s)
+	if c, counted, _ := d.connections(s, x); counted {
+		p.Counted, p.Open, p.Receiving = true, c.Open, c.Receiving
+	}
+	return p
+}
+
+// withdrawnBy is when a drain withdraws the route at the latest; zero: it has.
+func (d *decider) withdrawnBy(s *Service, x DrainMemory) time.Time {
+	switch x.Step {
+	case DrainPrepare:
+		return x.Begun.Add(prepareTime(s) + s.DrainTime)
+	case DrainShift, DrainHold, DrainQuiet:
+		return x.Begun.Add(s.DrainTime)
+	case DrainNone, DrainDone:
+	}
+	return time.Time{}
+}
+
+// connections counts those to all addresses of a service whose drain watches them.
+// counted is false before the first look, and while they cannot be seen, which detail
+// explains.
+func (d *decider) connections(s *Service, x DrainMemory) (sum vip.Flows, counted bool, detail string) {
+	if !x.Step.watches() {
+		return sum, false, ""
+	}
+	for _, h := range s.Addresses {
+		f, known := d.in.Flows[h.Addr()]
+		if !known || f.Detail != "" {
+			return vip.Flows{}, false, f.Detail
+		}
+		sum.Open += f.Open
+		sum.Receiving += f.Receiving
+	}
+	return sum, true, ""
+}
+
 // drainReason says how far a drain is, and who wants it.
 func (d *decider) drainReason(s *Service, x DrainMemory) Reason {
-	want, _ := d.drainOf(s)
-	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, noReason)}
+	want, of, _ := d.drainOf(s)
+	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, "no reason given")}
+	if of != "" && of != s.Name {
+		r.Detail = "together with service " + of + ": " + r.Detail
+	}
 	if want.Actor != "" {
 		r.Detail += " (" + want.Actor + ")"
 	}
 	if x.Step == DrainDone {
 		return r
 	}
-	r.Code, r.Since, r.Until = CodeDraining, x.Since, x.Since.Add(s.DrainTime)
-	if x.Step == DrainPrepare {
-		r.Until = r.Until.Add(prepareTime(s))
-	}
-	r.Detail = d.drainProgress(s, x) + "; " + r.Detail
+	r.Code, r.Since, r.Until = CodeDraining, x.Begun, d.withdrawnBy(s, x)
+	r.Detail = d.drainWaits(s, x) + "; " + r.Detail
 	return r
 }
 
-func (d *decider) drainProgress(s *Service, x DrainMemory) string {
+// drainWaits says what a drain waits for.
+func (d *decider) drainWaits(s *Service, x DrainMemory) string {
 	switch x.Step {
 	case DrainPrepare:
 		return "waiting for pre_drain"
@@ -239,13 +292,13 @@ func (d *decider) drainProgress(s *Service, x DrainMemory) string {
 		return fmt.Sprintf("every peer has the less preferred route; held for drain_hold of %s", s.DrainHold)
 	case DrainNone, DrainQuiet, DrainDone:
 	}
-	receiving := 0
-	for _, h := range s.Addresses {
-		f := d.in.Flows[h.Addr()]
-		if f.Detail != "" {
-			return "connections cannot be seen, so drain_time runs out: " + f.Detail
-		}
-		receiving += f.Open
+	c, counted, detail := d.connections(s, x)
+	text := fmt.Sprintf("waiting until no connection receives anything for %s", vip.Quiet)
+	switch {
+	case detail != "":
+		return "connections cannot be seen, so drain_time runs out: " + detail
+	case counted:
+		return fmt.Sprintf("%s; %d of %d connections still receive", text, c.Receiving, c.Open)
 	}
-	return fmt.Sprintf("waiting until no connection receives anything for %s; %d are open", quiet, receiving)
+	return text
 }

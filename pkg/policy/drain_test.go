@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/anyvip/anyvip/pkg/policy"
@@ -37,7 +38,7 @@ func sentOf(out policy.Desired) map[string]map[netip.Prefix]vip.Announcement {
 	return map[string]map[netip.Prefix]vip.Announcement{"tor-a": sent}
 }
 
-// idle are flows of both VIPs, the last data of which came at a time.
+// flows are those of both VIPs, the last data of which came at a time.
 func flows(open int, received time.Time) map[netip.Addr]vip.Flows {
 	return map[netip.Addr]vip.Flows{vip4.Addr(): {Open: open, Received: received}, vip6.Addr(): {}}
 }
@@ -141,15 +142,19 @@ func host4() vip.Announcement {
 
 func TestADrainSaysHowFarItIs(t *testing.T) {
 	_, reasons, _ := script(drained(func(x *policy.Drain) { x.Until = after(time.Hour) }), 10, func(s int, in *policy.Input) {
-		in.Flows = flows(3, in.Now)
+		in.Flows = map[netip.Addr]vip.Flows{vip4.Addr(): {Open: 3, Receiving: 1, Received: in.Now}, vip6.Addr(): {Open: 1, Receiving: 1, Received: in.Now}}
 		if s > 6 {
 			in.Flows = flows(3, after(6*time.Second))
+		}
+		if s < 1 {
+			in.Flows = nil
 		}
 	})
 	for second, want := range map[int]string{
 		0: "draining: waiting until every peer has the less preferred route; new disks (kim)",
 		2: "draining: every peer has the less preferred route; held for drain_hold of 5s; new disks (kim)",
-		7: "draining: waiting until no connection receives anything for 2s; 3 are open; new disks (kim)",
+		6: "draining: waiting until no connection receives anything for 2s; 2 of 4 connections still receive; new disks (kim)",
+		7: "draining: waiting until no connection receives anything for 2s; 0 of 3 connections still receive; new disks (kim)",
 		9: "drained: new disks (kim)",
 	} {
 		if got := reasons[second].String(); got != want {
@@ -158,6 +163,71 @@ func TestADrainSaysHowFarItIs(t *testing.T) {
 	}
 	if !reasons[2].Until.Equal(after(30*time.Second)) || !reasons[9].Until.Equal(after(time.Hour)) {
 		t.Errorf("ends at %v and %v", reasons[2].Until, reasons[9].Until)
+	}
+}
+
+// What a program reads of a drain, step by step: pre_drain ends in second 3, and what
+// one of three connections receives in second 10.
+func TestADrainInFields(t *testing.T) {
+	in := drained(nil)
+	in.Services[0].PreDrain = &policy.PreDrain{Timeout: 5 * time.Second}
+	seconds := func(n int) time.Time { return after(time.Duration(n) * time.Second) }
+	step := func(s policy.DrainStep, since, withdrawnBy int) policy.DrainProgress {
+		return policy.DrainProgress{Step: s, Since: seconds(since), Service: "web", Drain: in.Drains["web"], WithdrawnBy: seconds(withdrawnBy), Routed: true}
+	}
+	counted := func(p policy.DrainProgress, open, receiving int) policy.DrainProgress {
+		p.Counted, p.Open, p.Receiving = true, open, receiving
+		return p
+	}
+	done := policy.DrainProgress{Step: policy.DrainDone, Since: seconds(12), Service: "web", Drain: in.Drains["web"]}
+	routed := done
+	routed.Routed = true
+	want := map[int]policy.DrainProgress{
+		0:  step(policy.DrainPrepare, 0, 36),
+		2:  step(policy.DrainPrepare, 0, 36),
+		3:  step(policy.DrainShift, 3, 33),
+		4:  counted(step(policy.DrainHold, 4, 33), 3, 1),
+		8:  counted(step(policy.DrainHold, 4, 33), 3, 1),
+		9:  counted(step(policy.DrainQuiet, 9, 33), 3, 1),
+		11: counted(step(policy.DrainQuiet, 9, 33), 3, 1),
+		12: routed, // the withdraw is not sent yet
+		13: done,
+		20: done,
+	}
+	for s := range 22 {
+		in.Now = seconds(s)
+		in.Prepared = map[string]bool{"web": s >= 3}
+		in.Flows = map[netip.Addr]vip.Flows{vip4.Addr(): {Open: 2, Receiving: 1, Received: seconds(min(s, 10))}, vip6.Addr(): {Open: 1}}
+		if s < 4 { // nobody has looked
+			in.Flows = nil
+		}
+		if s == 21 {
+			in.Drains = nil
+		}
+		out := policy.Decide(in)
+		got := out.Decisions[0].Drain
+		if w, ok := want[s]; ok {
+			if diff := cmp.Diff(&w, got); diff != "" {
+				t.Errorf("in second %d (-want +got):\n%s", s, diff)
+			}
+		}
+		if s == 21 && got != nil {
+			t.Errorf("without a drain: %+v", got)
+		}
+		in.Prev, in.Sent = out.Memory, sentOf(out)
+	}
+}
+
+func TestConnectionsThatCannotBeSeenAreNotCounted(t *testing.T) {
+	_, _, out := script(drained(nil), 8, func(_ int, in *policy.Input) {
+		in.Flows = flows(3, in.Now)
+		in.Flows[vip6.Addr()] = vip.Flows{Detail: "no memory"}
+	})
+	if p := out.Decisions[0].Drain; p.Step != policy.DrainQuiet || p.Counted || p.Open != 0 {
+		t.Errorf("%+v", p)
+	}
+	if got := out.Decisions[0].Reasons[0].Detail; !strings.HasPrefix(got, "connections cannot be seen, so drain_time runs out: no memory") {
+		t.Errorf("reason %q", got)
 	}
 }
 
@@ -199,6 +269,9 @@ func TestANodeDrainIsOneOfEachService(t *testing.T) {
 		in.Flows = map[netip.Addr]vip.Flows{vip4.Addr(): {}, vip6.Addr(): {}, other.Addresses[0].Addr(): {}}
 	})
 	for _, d := range out.Decisions {
+		if p := d.Drain; p.Step != policy.DrainDone || p.Service != "" || p.Drain.Reason != "reboot" {
+			t.Errorf("%s: %+v", d.Service, p)
+		}
 		if d.Disposition != policy.Drained || d.Reasons[0].Code != policy.CodeDrained {
 			t.Errorf("%s: %s because of %v", d.Service, d.Disposition, d.Reasons)
 		}

@@ -137,6 +137,7 @@ type Decision struct {
 	Since       time.Time // of Disposition
 	Reasons     []Reason  // root cause first; never empty
 	Addresses   []AddressDecision
+	Drain       *DrainProgress // of a drain that it is under; nil: there is none
 }
 
 // AddressDecision is what was decided about one VIP of a service.

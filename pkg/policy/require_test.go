@@ -142,6 +142,9 @@ func TestTogetherInADrain(t *testing.T) {
 	if r := out.Decisions[0].Reasons[0]; r.String() != "drained: together with service api: no reason given (root)" || r.Until != after(time.Minute) {
 		t.Errorf("reason %s until %s", r, r.Until)
 	}
+	if d := out.Decisions[0].Drain; d == nil || d.Service != "api" || d.Step != policy.DrainDone {
+		t.Errorf("drain %+v", d)
+	}
 	in.Prev, in.Now = out.Memory, after(time.Minute)
 	if got := policy.Decide(in).Decisions[0]; got.Disposition != policy.Announced {
 		t.Errorf("after the drain: %s because of %v", got.Disposition, got.Reasons)

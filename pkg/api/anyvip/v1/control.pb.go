@@ -569,7 +569,10 @@ type Status struct {
 	// what to do; empty: all is well.
 	IntentsWarning string `protobuf:"bytes,15,opt,name=intents_warning,json=intentsWarning,proto3" json:"intents_warning,omitempty"`
 	// In the order of the configuration.
-	Hooks         []*Hook `protobuf:"bytes,16,rep,name=hooks,proto3" json:"hooks,omitempty"`
+	Hooks []*Hook `protobuf:"bytes,16,rep,name=hooks,proto3" json:"hooks,omitempty"`
+	// The drains that are in force: the node's first, then by service; also those that
+	// no service shows.
+	Drains        []*DrainIntent `protobuf:"bytes,17,rep,name=drains,proto3" json:"drains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -716,6 +719,104 @@ func (x *Status) GetHooks() []*Hook {
 	return nil
 }
 
+func (x *Status) GetDrains() []*DrainIntent {
+	if x != nil {
+		return x.Drains
+	}
+	return nil
+}
+
+// DrainIntent is one drain that is in force, as it was asked for.
+type DrainIntent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was drained, whether it is configured any more or not; empty with node.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// The drain of the node.
+	Node bool `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Why; may be empty.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who asked: a user's name, or drain_file.
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// When it was asked for.
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	// When it ends by itself; unset: it does not.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainIntent) Reset() {
+	*x = DrainIntent{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainIntent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainIntent) ProtoMessage() {}
+
+func (x *DrainIntent) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainIntent.ProtoReflect.Descriptor instead.
+func (*DrainIntent) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DrainIntent) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *DrainIntent) GetNode() bool {
+	if x != nil {
+		return x.Node
+	}
+	return false
+}
+
+func (x *DrainIntent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DrainIntent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DrainIntent) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *DrainIntent) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // Hook is one command that runs on changes: totals since it was configured.
 type Hook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -735,7 +836,7 @@ type Hook struct {
 
 func (x *Hook) Reset() {
 	*x = Hook{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +848,7 @@ func (x *Hook) String() string {
 func (*Hook) ProtoMessage() {}
 
 func (x *Hook) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +861,7 @@ func (x *Hook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hook.ProtoReflect.Descriptor instead.
 func (*Hook) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Hook) GetName() string {
@@ -812,14 +913,16 @@ type Service struct {
 	// Root cause first; never empty.
 	Reasons []*Reason `protobuf:"bytes,5,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// Its VIPs, in the order of the configuration.
-	Addresses     []*ServiceAddress `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Addresses []*ServiceAddress `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// The drain that it is under; unset: there is none.
+	Drain         *Drain `protobuf:"bytes,7,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +934,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +947,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Service) GetName() string {
@@ -889,6 +992,116 @@ func (x *Service) GetAddresses() []*ServiceAddress {
 	return nil
 }
 
+func (x *Service) GetDrain() *Drain {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+// Drain is how far the drain of one service has come.
+type Drain struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far.
+	Step DrainStep_Enum `protobuf:"varint,1,opt,name=step,proto3,enum=anyvip.v1.DrainStep_Enum" json:"step,omitempty"`
+	// Of the step.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// What was asked for: the service's own drain, or else the node's, or that of a
+	// service that shares its fate.
+	Intent *DrainIntent `protobuf:"bytes,3,opt,name=intent,proto3" json:"intent,omitempty"`
+	// When the route is withdrawn at the latest; unset: it is.
+	WithdrawnBy *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=withdrawn_by,json=withdrawnBy,proto3" json:"withdrawn_by,omitempty"`
+	// Whether an Established peer still has a route of the service: after DONE, until
+	// the withdraw is sent.
+	Routed bool `protobuf:"varint,5,opt,name=routed,proto3" json:"routed,omitempty"`
+	// TCP connections to its VIPs that are open; unset: not known. They are looked at
+	// from SHIFT to QUIET.
+	Open *uint32 `protobuf:"varint,6,opt,name=open,proto3,oneof" json:"open,omitempty"`
+	// Of them, those that received data in the last 2 s; unset: not known.
+	Receiving     *uint32 `protobuf:"varint,7,opt,name=receiving,proto3,oneof" json:"receiving,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Drain) GetStep() DrainStep_Enum {
+	if x != nil {
+		return x.Step
+	}
+	return DrainStep_UNSPECIFIED
+}
+
+func (x *Drain) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Drain) GetIntent() *DrainIntent {
+	if x != nil {
+		return x.Intent
+	}
+	return nil
+}
+
+func (x *Drain) GetWithdrawnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WithdrawnBy
+	}
+	return nil
+}
+
+func (x *Drain) GetRouted() bool {
+	if x != nil {
+		return x.Routed
+	}
+	return false
+}
+
+func (x *Drain) GetOpen() uint32 {
+	if x != nil && x.Open != nil {
+		return *x.Open
+	}
+	return 0
+}
+
+func (x *Drain) GetReceiving() uint32 {
+	if x != nil && x.Receiving != nil {
+		return *x.Receiving
+	}
+	return 0
+}
+
 // Reason is one link of the chain that led to a decision.
 type Reason struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -908,7 +1121,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1133,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1146,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Reason) GetCode() ReasonCode_Enum {
@@ -988,7 +1201,7 @@ type ServiceAddress struct {
 
 func (x *ServiceAddress) Reset() {
 	*x = ServiceAddress{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1213,7 @@ func (x *ServiceAddress) String() string {
 func (*ServiceAddress) ProtoMessage() {}
 
 func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1226,7 @@ func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAddress.ProtoReflect.Descriptor instead.
 func (*ServiceAddress) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ServiceAddress) GetPrefix() string {
@@ -1084,7 +1297,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1309,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1322,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Check) GetName() string {
@@ -1238,7 +1451,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1463,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1476,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Result) GetAt() *timestamppb.Timestamp {
@@ -1348,7 +1561,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1573,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1586,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Session) GetPeer() string {
@@ -1496,7 +1709,7 @@ type DefaultRoute struct {
 
 func (x *DefaultRoute) Reset() {
 	*x = DefaultRoute{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1721,7 @@ func (x *DefaultRoute) String() string {
 func (*DefaultRoute) ProtoMessage() {}
 
 func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1734,7 @@ func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultRoute.ProtoReflect.Descriptor instead.
 func (*DefaultRoute) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DefaultRoute) GetFamily() Family_Enum {
@@ -1568,7 +1781,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1793,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1806,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Address) GetAddress() string {
@@ -1668,7 +1881,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[20]
+	mi := &file_anyvip_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1893,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[20]
+	mi := &file_anyvip_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1906,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Event) GetSerial() uint64 {
@@ -1758,7 +1971,7 @@ type Reload struct {
 
 func (x *Reload) Reset() {
 	*x = Reload{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[21]
+	mi := &file_anyvip_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1983,7 @@ func (x *Reload) String() string {
 func (*Reload) ProtoMessage() {}
 
 func (x *Reload) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[21]
+	mi := &file_anyvip_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1996,7 @@ func (x *Reload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reload.ProtoReflect.Descriptor instead.
 func (*Reload) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Reload) GetAt() *timestamppb.Timestamp {
@@ -1813,7 +2026,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[22]
+	mi := &file_anyvip_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +2038,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[22]
+	mi := &file_anyvip_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +2051,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Counters) GetDecisions() uint64 {
@@ -1883,7 +2096,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0fUndrainResponse\x12\x18\n" +
 	"\awarning\x18\x01 \x01(\tR\awarning\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\xaf\x05\n" +
+	"\x12WatchStatusRequest\"\xdf\x05\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1901,20 +2114,40 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\bcounters\x18\r \x01(\v2\x13.anyvip.v1.CountersR\bcounters\x12>\n" +
 	"\x0edefault_routes\x18\x0e \x03(\v2\x17.anyvip.v1.DefaultRouteR\rdefaultRoutes\x12'\n" +
 	"\x0fintents_warning\x18\x0f \x01(\tR\x0eintentsWarning\x12%\n" +
-	"\x05hooks\x18\x10 \x03(\v2\x0f.anyvip.v1.HookR\x05hooks\"\x83\x01\n" +
+	"\x05hooks\x18\x10 \x03(\v2\x0f.anyvip.v1.HookR\x05hooks\x12.\n" +
+	"\x06drains\x18\x11 \x03(\v2\x16.anyvip.v1.DrainIntentR\x06drains\"\xcd\x01\n" +
+	"\vDrainIntent\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\bR\x04node\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x83\x01\n" +
 	"\x04Hook\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04runs\x18\x02 \x01(\x04R\x04runs\x12\x16\n" +
 	"\x06failed\x18\x03 \x01(\x04R\x06failed\x12\x18\n" +
 	"\adropped\x18\x04 \x01(\x04R\adropped\x12!\n" +
-	"\flast_failure\x18\x05 \x01(\tR\vlastFailure\"\xa1\x02\n" +
+	"\flast_failure\x18\x05 \x01(\tR\vlastFailure\"\xc9\x02\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12=\n" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x1b.anyvip.v1.Disposition.EnumR\vdisposition\x12+\n" +
 	"\x05level\x18\x03 \x01(\x0e2\x15.anyvip.v1.Level.EnumR\x05level\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12+\n" +
 	"\areasons\x18\x05 \x03(\v2\x11.anyvip.v1.ReasonR\areasons\x127\n" +
-	"\taddresses\x18\x06 \x03(\v2\x19.anyvip.v1.ServiceAddressR\taddresses\"\xce\x01\n" +
+	"\taddresses\x18\x06 \x03(\v2\x19.anyvip.v1.ServiceAddressR\taddresses\x12&\n" +
+	"\x05drain\x18\a \x01(\v2\x10.anyvip.v1.DrainR\x05drain\"\xc2\x02\n" +
+	"\x05Drain\x12-\n" +
+	"\x04step\x18\x01 \x01(\x0e2\x19.anyvip.v1.DrainStep.EnumR\x04step\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12.\n" +
+	"\x06intent\x18\x03 \x01(\v2\x16.anyvip.v1.DrainIntentR\x06intent\x12=\n" +
+	"\fwithdrawn_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vwithdrawnBy\x12\x16\n" +
+	"\x06routed\x18\x05 \x01(\bR\x06routed\x12\x17\n" +
+	"\x04open\x18\x06 \x01(\rH\x00R\x04open\x88\x01\x01\x12!\n" +
+	"\treceiving\x18\a \x01(\rH\x01R\treceiving\x88\x01\x01B\a\n" +
+	"\x05_openB\f\n" +
+	"\n" +
+	"_receiving\"\xce\x01\n" +
 	"\x06Reason\x12.\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1a.anyvip.v1.ReasonCode.EnumR\x04code\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12\x16\n" +
@@ -2014,7 +2247,7 @@ func file_anyvip_v1_control_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_control_proto_rawDescData
 }
 
-var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_anyvip_v1_control_proto_goTypes = []any{
 	(*HeartbeatRequest)(nil),      // 0: anyvip.v1.HeartbeatRequest
 	(*HeartbeatResponse)(nil),     // 1: anyvip.v1.HeartbeatResponse
@@ -2027,100 +2260,111 @@ var file_anyvip_v1_control_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 8: anyvip.v1.GetStatusRequest
 	(*WatchStatusRequest)(nil),    // 9: anyvip.v1.WatchStatusRequest
 	(*Status)(nil),                // 10: anyvip.v1.Status
-	(*Hook)(nil),                  // 11: anyvip.v1.Hook
-	(*Service)(nil),               // 12: anyvip.v1.Service
-	(*Reason)(nil),                // 13: anyvip.v1.Reason
-	(*ServiceAddress)(nil),        // 14: anyvip.v1.ServiceAddress
-	(*Check)(nil),                 // 15: anyvip.v1.Check
-	(*Result)(nil),                // 16: anyvip.v1.Result
-	(*Session)(nil),               // 17: anyvip.v1.Session
-	(*DefaultRoute)(nil),          // 18: anyvip.v1.DefaultRoute
-	(*Address)(nil),               // 19: anyvip.v1.Address
-	(*Event)(nil),                 // 20: anyvip.v1.Event
-	(*Reload)(nil),                // 21: anyvip.v1.Reload
-	(*Counters)(nil),              // 22: anyvip.v1.Counters
-	(Outcome_Enum)(0),             // 23: anyvip.v1.Outcome.Enum
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(Phase_Enum)(0),               // 26: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),         // 27: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),               // 28: anyvip.v1.Level.Enum
-	(ReasonCode_Enum)(0),          // 29: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),               // 30: anyvip.v1.Scope.Enum
-	(Class_Enum)(0),               // 31: anyvip.v1.Class.Enum
-	(Trigger_Enum)(0),             // 32: anyvip.v1.Trigger.Enum
-	(SessionState_Enum)(0),        // 33: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0),        // 34: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),              // 35: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0),        // 36: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),           // 37: anyvip.v1.EventKind.Enum
+	(*DrainIntent)(nil),           // 11: anyvip.v1.DrainIntent
+	(*Hook)(nil),                  // 12: anyvip.v1.Hook
+	(*Service)(nil),               // 13: anyvip.v1.Service
+	(*Drain)(nil),                 // 14: anyvip.v1.Drain
+	(*Reason)(nil),                // 15: anyvip.v1.Reason
+	(*ServiceAddress)(nil),        // 16: anyvip.v1.ServiceAddress
+	(*Check)(nil),                 // 17: anyvip.v1.Check
+	(*Result)(nil),                // 18: anyvip.v1.Result
+	(*Session)(nil),               // 19: anyvip.v1.Session
+	(*DefaultRoute)(nil),          // 20: anyvip.v1.DefaultRoute
+	(*Address)(nil),               // 21: anyvip.v1.Address
+	(*Event)(nil),                 // 22: anyvip.v1.Event
+	(*Reload)(nil),                // 23: anyvip.v1.Reload
+	(*Counters)(nil),              // 24: anyvip.v1.Counters
+	(Outcome_Enum)(0),             // 25: anyvip.v1.Outcome.Enum
+	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(Phase_Enum)(0),               // 28: anyvip.v1.Phase.Enum
+	(Disposition_Enum)(0),         // 29: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),               // 30: anyvip.v1.Level.Enum
+	(DrainStep_Enum)(0),           // 31: anyvip.v1.DrainStep.Enum
+	(ReasonCode_Enum)(0),          // 32: anyvip.v1.ReasonCode.Enum
+	(Scope_Enum)(0),               // 33: anyvip.v1.Scope.Enum
+	(Class_Enum)(0),               // 34: anyvip.v1.Class.Enum
+	(Trigger_Enum)(0),             // 35: anyvip.v1.Trigger.Enum
+	(SessionState_Enum)(0),        // 36: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),        // 37: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),              // 38: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0),        // 39: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),           // 40: anyvip.v1.EventKind.Enum
 }
 var file_anyvip_v1_control_proto_depIdxs = []int32{
-	23, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
-	15, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
-	24, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
-	25, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
-	25, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
-	26, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
-	12, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
-	15, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
-	17, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
-	19, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
-	20, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
-	21, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
-	22, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
-	18, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
-	11, // 14: anyvip.v1.Status.hooks:type_name -> anyvip.v1.Hook
-	27, // 15: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
-	28, // 16: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
-	25, // 17: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
-	13, // 18: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
-	14, // 19: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
-	29, // 20: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
-	25, // 21: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
-	25, // 22: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
-	13, // 23: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
-	30, // 24: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
-	23, // 25: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
-	25, // 26: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
-	31, // 27: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
-	25, // 28: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
-	16, // 29: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
-	25, // 30: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
-	25, // 31: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
-	23, // 32: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
-	31, // 33: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
-	24, // 34: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
-	32, // 35: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
-	33, // 36: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
-	25, // 37: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
-	34, // 38: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
-	24, // 39: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
-	35, // 40: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
-	35, // 41: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
-	36, // 42: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
-	25, // 43: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
-	25, // 44: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
-	25, // 45: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
-	37, // 46: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
-	25, // 47: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
-	8,  // 48: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
-	9,  // 49: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
-	2,  // 50: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
-	4,  // 51: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
-	6,  // 52: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
-	0,  // 53: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
-	10, // 54: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
-	10, // 55: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
-	3,  // 56: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
-	5,  // 57: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
-	7,  // 58: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
-	1,  // 59: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
-	54, // [54:60] is the sub-list for method output_type
-	48, // [48:54] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	25, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
+	17, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
+	26, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
+	27, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
+	27, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
+	28, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
+	13, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
+	17, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
+	19, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
+	21, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
+	22, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
+	23, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
+	24, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
+	20, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
+	12, // 14: anyvip.v1.Status.hooks:type_name -> anyvip.v1.Hook
+	11, // 15: anyvip.v1.Status.drains:type_name -> anyvip.v1.DrainIntent
+	27, // 16: anyvip.v1.DrainIntent.since:type_name -> google.protobuf.Timestamp
+	27, // 17: anyvip.v1.DrainIntent.until:type_name -> google.protobuf.Timestamp
+	29, // 18: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
+	30, // 19: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
+	27, // 20: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
+	15, // 21: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
+	16, // 22: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
+	14, // 23: anyvip.v1.Service.drain:type_name -> anyvip.v1.Drain
+	31, // 24: anyvip.v1.Drain.step:type_name -> anyvip.v1.DrainStep.Enum
+	27, // 25: anyvip.v1.Drain.since:type_name -> google.protobuf.Timestamp
+	11, // 26: anyvip.v1.Drain.intent:type_name -> anyvip.v1.DrainIntent
+	27, // 27: anyvip.v1.Drain.withdrawn_by:type_name -> google.protobuf.Timestamp
+	32, // 28: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
+	27, // 29: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
+	27, // 30: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
+	15, // 31: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
+	33, // 32: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
+	25, // 33: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
+	27, // 34: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
+	34, // 35: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
+	27, // 36: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
+	18, // 37: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
+	27, // 38: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
+	27, // 39: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
+	25, // 40: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
+	34, // 41: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
+	26, // 42: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
+	35, // 43: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
+	36, // 44: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
+	27, // 45: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
+	37, // 46: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
+	26, // 47: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
+	38, // 48: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
+	38, // 49: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
+	39, // 50: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
+	27, // 51: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
+	27, // 52: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
+	27, // 53: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
+	40, // 54: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
+	27, // 55: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
+	8,  // 56: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
+	9,  // 57: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
+	2,  // 58: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
+	4,  // 59: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
+	6,  // 60: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
+	0,  // 61: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
+	10, // 62: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
+	10, // 63: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
+	3,  // 64: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
+	5,  // 65: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
+	7,  // 66: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
+	1,  // 67: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
+	62, // [62:68] is the sub-list for method output_type
+	56, // [56:62] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_anyvip_v1_control_proto_init() }
@@ -2129,13 +2373,14 @@ func file_anyvip_v1_control_proto_init() {
 		return
 	}
 	file_anyvip_v1_vocabulary_proto_init()
+	file_anyvip_v1_control_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_control_proto_rawDesc), len(file_anyvip_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -57,8 +57,8 @@ type ControlClient interface {
 	// such check. This call and those below are for operators: PERMISSION_DENIED.
 	CheckNow(ctx context.Context, in *CheckNowRequest, opts ...grpc.CallOption) (*CheckNowResponse, error)
 	// Drain takes a service, or all of them, off the network: first less preferred,
-	// then withdrawn. It returns once the wish is on disk, not when it is done: Status
-	// shows the steps. A second drain of the same replaces the first. NOT_FOUND: there
+	// then withdrawn. It returns once the wish is on disk and in Status.drains, not when
+	// it is done: Service.drain shows the steps. A second drain of the same replaces the first. NOT_FOUND: there
 	// is no such service.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 	// Undrain takes a drain back: the service is announced as soon as it is healthy.
@@ -165,8 +165,8 @@ type ControlServer interface {
 	// such check. This call and those below are for operators: PERMISSION_DENIED.
 	CheckNow(context.Context, *CheckNowRequest) (*CheckNowResponse, error)
 	// Drain takes a service, or all of them, off the network: first less preferred,
-	// then withdrawn. It returns once the wish is on disk, not when it is done: Status
-	// shows the steps. A second drain of the same replaces the first. NOT_FOUND: there
+	// then withdrawn. It returns once the wish is on disk and in Status.drains, not when
+	// it is done: Service.drain shows the steps. A second drain of the same replaces the first. NOT_FOUND: there
 	// is no such service.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	// Undrain takes a drain back: the service is announced as soon as it is healthy.

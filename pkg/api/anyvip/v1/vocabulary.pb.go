@@ -365,6 +365,72 @@ func (ReasonCode_Enum) EnumDescriptor() ([]byte, []int) {
 	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{3, 0}
 }
 
+// The steps, in their order; any of them may be left out.
+type DrainStep_Enum int32
+
+const (
+	// Not said.
+	DrainStep_UNSPECIFIED DrainStep_Enum = 0
+	// Announced as before, until pre_drain has ended.
+	DrainStep_PREPARE DrainStep_Enum = 1
+	// Announced with GRACEFUL_SHUTDOWN (RFC 8326), until every Established peer has
+	// that.
+	DrainStep_SHIFT DrainStep_Enum = 2
+	// Every Established peer has it; held for drain_hold.
+	DrainStep_HOLD DrainStep_Enum = 3
+	// Until no connection receives anything.
+	DrainStep_QUIET DrainStep_Enum = 4
+	// Withdrawn.
+	DrainStep_DONE DrainStep_Enum = 5
+)
+
+// Enum value maps for DrainStep_Enum.
+var (
+	DrainStep_Enum_name = map[int32]string{
+		0: "UNSPECIFIED",
+		1: "PREPARE",
+		2: "SHIFT",
+		3: "HOLD",
+		4: "QUIET",
+		5: "DONE",
+	}
+	DrainStep_Enum_value = map[string]int32{
+		"UNSPECIFIED": 0,
+		"PREPARE":     1,
+		"SHIFT":       2,
+		"HOLD":        3,
+		"QUIET":       4,
+		"DONE":        5,
+	}
+)
+
+func (x DrainStep_Enum) Enum() *DrainStep_Enum {
+	p := new(DrainStep_Enum)
+	*p = x
+	return p
+}
+
+func (x DrainStep_Enum) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DrainStep_Enum) Descriptor() protoreflect.EnumDescriptor {
+	return file_anyvip_v1_vocabulary_proto_enumTypes[4].Descriptor()
+}
+
+func (DrainStep_Enum) Type() protoreflect.EnumType {
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[4]
+}
+
+func (x DrainStep_Enum) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DrainStep_Enum.Descriptor instead.
+func (DrainStep_Enum) EnumDescriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{4, 0}
+}
+
 // The scopes.
 type Scope_Enum int32
 
@@ -406,11 +472,11 @@ func (x Scope_Enum) String() string {
 }
 
 func (Scope_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[4].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[5].Descriptor()
 }
 
 func (Scope_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[4]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[5]
 }
 
 func (x Scope_Enum) Number() protoreflect.EnumNumber {
@@ -419,7 +485,7 @@ func (x Scope_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Scope_Enum.Descriptor instead.
 func (Scope_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{4, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // The outcomes.
@@ -471,11 +537,11 @@ func (x Outcome_Enum) String() string {
 }
 
 func (Outcome_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[5].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[6].Descriptor()
 }
 
 func (Outcome_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[5]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[6]
 }
 
 func (x Outcome_Enum) Number() protoreflect.EnumNumber {
@@ -484,7 +550,7 @@ func (x Outcome_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome_Enum.Descriptor instead.
 func (Outcome_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{5, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // The classes.
@@ -564,11 +630,11 @@ func (x Class_Enum) String() string {
 }
 
 func (Class_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[6].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[7].Descriptor()
 }
 
 func (Class_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[6]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[7]
 }
 
 func (x Class_Enum) Number() protoreflect.EnumNumber {
@@ -577,7 +643,7 @@ func (x Class_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Class_Enum.Descriptor instead.
 func (Class_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{6, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // The states of RFC 4271, section 8.2.2.
@@ -633,11 +699,11 @@ func (x SessionState_Enum) String() string {
 }
 
 func (SessionState_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[7].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[8].Descriptor()
 }
 
 func (SessionState_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[7]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[8]
 }
 
 func (x SessionState_Enum) Number() protoreflect.EnumNumber {
@@ -646,7 +712,7 @@ func (x SessionState_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SessionState_Enum.Descriptor instead.
 func (SessionState_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{7, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // The causes.
@@ -734,11 +800,11 @@ func (x SessionCause_Enum) String() string {
 }
 
 func (SessionCause_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[8].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[9].Descriptor()
 }
 
 func (SessionCause_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[8]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[9]
 }
 
 func (x SessionCause_Enum) Number() protoreflect.EnumNumber {
@@ -747,7 +813,7 @@ func (x SessionCause_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SessionCause_Enum.Descriptor instead.
 func (SessionCause_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{8, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // The families.
@@ -787,11 +853,11 @@ func (x Family_Enum) String() string {
 }
 
 func (Family_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[9].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[10].Descriptor()
 }
 
 func (Family_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[9]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[10]
 }
 
 func (x Family_Enum) Number() protoreflect.EnumNumber {
@@ -800,7 +866,7 @@ func (x Family_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Family_Enum.Descriptor instead.
 func (Family_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{9, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // The states.
@@ -852,11 +918,11 @@ func (x AddressState_Enum) String() string {
 }
 
 func (AddressState_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[10].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[11].Descriptor()
 }
 
 func (AddressState_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[10]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[11]
 }
 
 func (x AddressState_Enum) Number() protoreflect.EnumNumber {
@@ -865,7 +931,7 @@ func (x AddressState_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AddressState_Enum.Descriptor instead.
 func (AddressState_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{10, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{11, 0}
 }
 
 // The kinds.
@@ -921,11 +987,11 @@ func (x EventKind_Enum) String() string {
 }
 
 func (EventKind_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[11].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[12].Descriptor()
 }
 
 func (EventKind_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[11]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[12]
 }
 
 func (x EventKind_Enum) Number() protoreflect.EnumNumber {
@@ -934,7 +1000,7 @@ func (x EventKind_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EventKind_Enum.Descriptor instead.
 func (EventKind_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{11, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // The triggers.
@@ -1006,11 +1072,11 @@ func (x Trigger_Enum) String() string {
 }
 
 func (Trigger_Enum) Descriptor() protoreflect.EnumDescriptor {
-	return file_anyvip_v1_vocabulary_proto_enumTypes[12].Descriptor()
+	return file_anyvip_v1_vocabulary_proto_enumTypes[13].Descriptor()
 }
 
 func (Trigger_Enum) Type() protoreflect.EnumType {
-	return &file_anyvip_v1_vocabulary_proto_enumTypes[12]
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[13]
 }
 
 func (x Trigger_Enum) Number() protoreflect.EnumNumber {
@@ -1019,7 +1085,7 @@ func (x Trigger_Enum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Trigger_Enum.Descriptor instead.
 func (Trigger_Enum) EnumDescriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{12, 0}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // Where the agent is in its life.
@@ -1170,6 +1236,43 @@ func (*ReasonCode) Descriptor() ([]byte, []int) {
 	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{3}
 }
 
+// How far the drain of one service has come.
+type DrainStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainStep) Reset() {
+	*x = DrainStep{}
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainStep) ProtoMessage() {}
+
+func (x *DrainStep) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainStep.ProtoReflect.Descriptor instead.
+func (*DrainStep) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{4}
+}
+
 // What a failed check means for the services that require it.
 type Scope struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1179,7 +1282,7 @@ type Scope struct {
 
 func (x *Scope) Reset() {
 	*x = Scope{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[4]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1294,7 @@ func (x *Scope) String() string {
 func (*Scope) ProtoMessage() {}
 
 func (x *Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[4]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1307,7 @@ func (x *Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scope.ProtoReflect.Descriptor instead.
 func (*Scope) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{4}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{5}
 }
 
 // What a probe found, or what is held to be true of a check.
@@ -1216,7 +1319,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[5]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1331,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[5]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1344,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{5}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{6}
 }
 
 // In what manner a probe ended.
@@ -1253,7 +1356,7 @@ type Class struct {
 
 func (x *Class) Reset() {
 	*x = Class{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[6]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1368,7 @@ func (x *Class) String() string {
 func (*Class) ProtoMessage() {}
 
 func (x *Class) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[6]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1381,7 @@ func (x *Class) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Class.ProtoReflect.Descriptor instead.
 func (*Class) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{6}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{7}
 }
 
 // The state of a BGP session.
@@ -1290,7 +1393,7 @@ type SessionState struct {
 
 func (x *SessionState) Reset() {
 	*x = SessionState{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[7]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1405,7 @@ func (x *SessionState) String() string {
 func (*SessionState) ProtoMessage() {}
 
 func (x *SessionState) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[7]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1418,7 @@ func (x *SessionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionState.ProtoReflect.Descriptor instead.
 func (*SessionState) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{7}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{8}
 }
 
 // Why a session is not Established, as far as it can be known.
@@ -1327,7 +1430,7 @@ type SessionCause struct {
 
 func (x *SessionCause) Reset() {
 	*x = SessionCause{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[8]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1442,7 @@ func (x *SessionCause) String() string {
 func (*SessionCause) ProtoMessage() {}
 
 func (x *SessionCause) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[8]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1455,7 @@ func (x *SessionCause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionCause.ProtoReflect.Descriptor instead.
 func (*SessionCause) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{8}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{9}
 }
 
 // An address family with SAFI unicast (RFC 4760).
@@ -1364,7 +1467,7 @@ type Family struct {
 
 func (x *Family) Reset() {
 	*x = Family{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[9]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1479,7 @@ func (x *Family) String() string {
 func (*Family) ProtoMessage() {}
 
 func (x *Family) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[9]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1492,7 @@ func (x *Family) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Family.ProtoReflect.Descriptor instead.
 func (*Family) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{9}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{10}
 }
 
 // Whether this host has an address.
@@ -1401,7 +1504,7 @@ type AddressState struct {
 
 func (x *AddressState) Reset() {
 	*x = AddressState{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[10]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1516,7 @@ func (x *AddressState) String() string {
 func (*AddressState) ProtoMessage() {}
 
 func (x *AddressState) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[10]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1529,7 @@ func (x *AddressState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressState.ProtoReflect.Descriptor instead.
 func (*AddressState) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{10}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{11}
 }
 
 // What sort of thing an event is about.
@@ -1438,7 +1541,7 @@ type EventKind struct {
 
 func (x *EventKind) Reset() {
 	*x = EventKind{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[11]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1553,7 @@ func (x *EventKind) String() string {
 func (*EventKind) ProtoMessage() {}
 
 func (x *EventKind) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[11]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1566,7 @@ func (x *EventKind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventKind.ProtoReflect.Descriptor instead.
 func (*EventKind) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{12}
 }
 
 // Why a probe ran.
@@ -1475,7 +1578,7 @@ type Trigger struct {
 
 func (x *Trigger) Reset() {
 	*x = Trigger{}
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[12]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1590,7 @@ func (x *Trigger) String() string {
 func (*Trigger) ProtoMessage() {}
 
 func (x *Trigger) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[12]
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1603,7 @@ func (x *Trigger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trigger.ProtoReflect.Descriptor instead.
 func (*Trigger) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{13}
 }
 
 var File_anyvip_v1_vocabulary_proto protoreflect.FileDescriptor
@@ -1561,7 +1664,15 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\bOVERLOAD\x10\x16\x12\x0f\n" +
 	"\vSTART_DELAY\x10\x17\x12\f\n" +
 	"\bDRAINING\x10\x18\x12\v\n" +
-	"\aDRAINED\x10\x19\"I\n" +
+	"\aDRAINED\x10\x19\"[\n" +
+	"\tDrainStep\"N\n" +
+	"\x04Enum\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\v\n" +
+	"\aPREPARE\x10\x01\x12\t\n" +
+	"\x05SHIFT\x10\x02\x12\b\n" +
+	"\x04HOLD\x10\x03\x12\t\n" +
+	"\x05QUIET\x10\x04\x12\b\n" +
+	"\x04DONE\x10\x05\"I\n" +
 	"\x05Scope\"@\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\t\n" +
@@ -1675,35 +1786,37 @@ func file_anyvip_v1_vocabulary_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_vocabulary_proto_rawDescData
 }
 
-var file_anyvip_v1_vocabulary_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
-var file_anyvip_v1_vocabulary_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_anyvip_v1_vocabulary_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
+var file_anyvip_v1_vocabulary_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_anyvip_v1_vocabulary_proto_goTypes = []any{
 	(Phase_Enum)(0),        // 0: anyvip.v1.Phase.Enum
 	(Disposition_Enum)(0),  // 1: anyvip.v1.Disposition.Enum
 	(Level_Enum)(0),        // 2: anyvip.v1.Level.Enum
 	(ReasonCode_Enum)(0),   // 3: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),        // 4: anyvip.v1.Scope.Enum
-	(Outcome_Enum)(0),      // 5: anyvip.v1.Outcome.Enum
-	(Class_Enum)(0),        // 6: anyvip.v1.Class.Enum
-	(SessionState_Enum)(0), // 7: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0), // 8: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),       // 9: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0), // 10: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),    // 11: anyvip.v1.EventKind.Enum
-	(Trigger_Enum)(0),      // 12: anyvip.v1.Trigger.Enum
-	(*Phase)(nil),          // 13: anyvip.v1.Phase
-	(*Disposition)(nil),    // 14: anyvip.v1.Disposition
-	(*Level)(nil),          // 15: anyvip.v1.Level
-	(*ReasonCode)(nil),     // 16: anyvip.v1.ReasonCode
-	(*Scope)(nil),          // 17: anyvip.v1.Scope
-	(*Outcome)(nil),        // 18: anyvip.v1.Outcome
-	(*Class)(nil),          // 19: anyvip.v1.Class
-	(*SessionState)(nil),   // 20: anyvip.v1.SessionState
-	(*SessionCause)(nil),   // 21: anyvip.v1.SessionCause
-	(*Family)(nil),         // 22: anyvip.v1.Family
-	(*AddressState)(nil),   // 23: anyvip.v1.AddressState
-	(*EventKind)(nil),      // 24: anyvip.v1.EventKind
-	(*Trigger)(nil),        // 25: anyvip.v1.Trigger
+	(DrainStep_Enum)(0),    // 4: anyvip.v1.DrainStep.Enum
+	(Scope_Enum)(0),        // 5: anyvip.v1.Scope.Enum
+	(Outcome_Enum)(0),      // 6: anyvip.v1.Outcome.Enum
+	(Class_Enum)(0),        // 7: anyvip.v1.Class.Enum
+	(SessionState_Enum)(0), // 8: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0), // 9: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),       // 10: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0), // 11: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),    // 12: anyvip.v1.EventKind.Enum
+	(Trigger_Enum)(0),      // 13: anyvip.v1.Trigger.Enum
+	(*Phase)(nil),          // 14: anyvip.v1.Phase
+	(*Disposition)(nil),    // 15: anyvip.v1.Disposition
+	(*Level)(nil),          // 16: anyvip.v1.Level
+	(*ReasonCode)(nil),     // 17: anyvip.v1.ReasonCode
+	(*DrainStep)(nil),      // 18: anyvip.v1.DrainStep
+	(*Scope)(nil),          // 19: anyvip.v1.Scope
+	(*Outcome)(nil),        // 20: anyvip.v1.Outcome
+	(*Class)(nil),          // 21: anyvip.v1.Class
+	(*SessionState)(nil),   // 22: anyvip.v1.SessionState
+	(*SessionCause)(nil),   // 23: anyvip.v1.SessionCause
+	(*Family)(nil),         // 24: anyvip.v1.Family
+	(*AddressState)(nil),   // 25: anyvip.v1.AddressState
+	(*EventKind)(nil),      // 26: anyvip.v1.EventKind
+	(*Trigger)(nil),        // 27: anyvip.v1.Trigger
 }
 var file_anyvip_v1_vocabulary_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -1723,8 +1836,8 @@ func file_anyvip_v1_vocabulary_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_vocabulary_proto_rawDesc), len(file_anyvip_v1_vocabulary_proto_rawDesc)),
-			NumEnums:      13,
-			NumMessages:   13,
+			NumEnums:      14,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
