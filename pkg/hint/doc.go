@@ -10,6 +10,6 @@
 // It owns the sources: package sockdiag, pidfd, inotify, D-Bus. It must not know
 // what a check is, nor what a probe finds.
 //
-// Goroutines: one for each source and one for each process that is watched, all
-// between Run's begin and end.
+// Goroutines: one for each source, one for each process that is watched or has a
+// listener that is, and one that searches for those, all between Run's begin and end.
 package hint

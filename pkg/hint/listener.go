@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/anyvip/anyvip/pkg/latest"
 	"github.com/anyvip/anyvip/pkg/sockdiag"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -24,8 +26,9 @@ func (e *Engine) runListeners(ctx context.Context, s source) error {
 	return e.again(ctx, s, hasListener, e.watchListeners)
 }
 
-// watchListeners hears of every TCP socket that ends without a peer, and looks which
-// of the watched ones are left. While one is not there it looks again and again.
+// watchListeners hears of every TCP socket that ends without a peer, and of processes
+// that end and had one of the watched ones, and looks which of those are left. While
+// one is not there it looks again and again.
 func (e *Engine) watchListeners(ctx context.Context, set []Watch) error {
 	events, err := sockdiag.Ended()
 	if err != nil {
@@ -35,7 +38,27 @@ func (e *Engine) watchListeners(ctx context.Context, set []Watch) error {
 	defer func() { stop(); _ = events.Close() }()
 	e.lacks(Listener, nil)
 
-	if err := e.lookAtListeners(set); err != nil { // after the subscription: nothing goes unseen in between
+	// Whoever wakes the loop below has it look: by a deadline that is over.
+	ended := make(chan struct{}, 1)
+	o := owners{sockets: latest.Make[map[uint32]bool](), ended: func() {
+		select {
+		case ended <- struct{}{}:
+		default:
+		}
+		_ = events.SetReadDeadline(time.Unix(1, 0))
+	}}
+	following, unfollow := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer unfollow()
+	wg.Go(func() { o.run(following) })
+
+	look := func() error {
+		err := e.lookAtListeners(set)
+		o.sockets.Put(e.listening.inodes())
+		return err
+	}
+	if err := look(); err != nil { // after the subscription: nothing goes unseen in between
 		return err
 	}
 	buf := make([]byte, 8<<10)
@@ -50,7 +73,13 @@ func (e *Engine) watchListeners(ctx context.Context, set []Watch) error {
 		if ctx.Err() != nil { // its deadline may have been ours to replace
 			return nil
 		}
-		n, err := events.Read(buf)
+		n := 0
+		select {
+		case <-ended:
+			err = os.ErrDeadlineExceeded
+		default:
+			n, err = events.Read(buf)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -60,7 +89,7 @@ func (e *Engine) watchListeners(ctx context.Context, set []Watch) error {
 		case !e.listening.mentioned(buf[:n]):
 			continue
 		}
-		if err := e.lookAtListeners(set); err != nil {
+		if err := look(); err != nil {
 			return err
 		}
 	}
@@ -83,7 +112,7 @@ func (e *Engine) lookAtListeners(set []Watch) error {
 }
 
 // compare tells of one listener.
-func (e *Engine) compare(w Watch, was, is map[uint64]bool) {
+func (e *Engine) compare(w Watch, was, is sockets) {
 	switch {
 	case len(was) > 0 && len(is) == 0:
 		e.tell(w.Check, Listener, true, fmt.Sprintf("nobody listens at %s any more", w.Listener))
@@ -95,18 +124,30 @@ func (e *Engine) compare(w Watch, was, is map[uint64]bool) {
 	}
 }
 
-func disjoint(a, b map[uint64]bool) bool {
+// sockets are some by their cookies, and the inode of each.
+type sockets map[uint64]uint32
+
+func disjoint(a, b sockets) bool {
 	for c := range a {
-		if b[c] {
+		if _, both := b[c]; both {
 			return false
 		}
 	}
 	return true
 }
 
-// present are the listening sockets that take connections to an address and port,
-// each named by its cookie.
-type present map[netip.AddrPort]map[uint64]bool
+// present are the listening sockets that take connections to an address and port.
+type present map[netip.AddrPort]sockets
+
+func (p present) inodes() map[uint32]bool {
+	all := map[uint32]bool{}
+	for _, s := range p {
+		for _, inode := range s {
+			all[inode] = true
+		}
+	}
+	return all
+}
 
 // complete says whether somebody listens for each watch.
 func (p present) complete(set []Watch) bool {
@@ -121,8 +162,8 @@ func (p present) complete(set []Watch) bool {
 // mentioned says whether what was read tells of the end of one of them.
 func (p present) mentioned(read []byte) bool {
 	for s := range sockdiag.Sockets(read) {
-		for _, cookies := range p {
-			if cookies[s.Cookie()] {
+		for _, watched := range p {
+			if _, ok := watched[s.Cookie()]; ok {
 				return true
 			}
 		}
@@ -137,14 +178,14 @@ func listeners(set []Watch) (present, error) {
 	for _, w := range set {
 		if found[w.Listener] == nil {
 			ports[w.Listener.Port()] = append(ports[w.Listener.Port()], w.Listener)
-			found[w.Listener] = map[uint64]bool{}
+			found[w.Listener] = sockets{}
 		}
 	}
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
 		err := sockdiag.Each(sockdiag.Query{Family: f, States: sockdiag.Listening}, func(s sockdiag.Socket) {
 			for _, at := range ports[s.Local().Port()] {
 				if serves(s, at.Addr()) {
-					found[at][s.Cookie()] = true
+					found[at][s.Cookie()] = s.Inode()
 				}
 			}
 		})

@@ -99,31 +99,71 @@ func TestConnectionsThatEndHideNothing(t *testing.T) {
 	w.wait("its end", gone("web", Listener))
 }
 
-// The kernel keeps a listener until the last handshake that it answered is over or
-// given up: docs/operations/health.md says so.
-func TestAHalfOpenConnectionHoldsTheWordBack(t *testing.T) {
-	needRoot(t)
+// halfOpen makes the kernel keep what listens at an address of port 8035: it has answered
+// a handshake whose last ACK does not come.
+func halfOpen(t *testing.T, address string) {
+	t.Helper()
 	nft := func(args ...string) {
 		if out, err := exec.Command("nft", args...).CombinedOutput(); err != nil {
 			t.Fatalf("nft %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 	nft("add table ip half; add chain ip half in { type filter hook input priority 0; }; add rule ip half in tcp dport 8035 tcp flags & (syn|ack) == ack drop")
-	defer nft("delete table ip half")
-	s := listen(t, "127.0.0.1:8035")
-	w := watch(t, listener("web", "127.0.0.1:8035"))
-	w.settled()
-	c, err := net.Dial("tcp", "127.0.0.1:8035") // its last ACK does not arrive
+	t.Cleanup(func() { nft("delete table ip half") })
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
+}
+
+// The kernel tells of a listener's end once the last handshake that it answered is over
+// or given up, a second later. The end of who has it tells at once.
+func TestAHalfOpenConnectionHidesNoEnd(t *testing.T) {
+	needRoot(t)
+	s := listen(t, "127.0.0.1:8035")
+	w := watch(t, listener("web", "127.0.0.1:8035"))
+	w.settled()
+	halfOpen(t, "127.0.0.1:8035")
 	killed := time.Now()
 	s.die()
-	late := w.wait("its end", gone("web", Listener)).At.Sub(killed)
-	t.Logf("SIGKILL to hint with a half-open connection: %s", late)
-	if late > 3*time.Second {
-		t.Errorf("heard after %s: it has to be over with the first repeat of a SYN-ACK", late)
+	took := w.wait("its end", gone("web", Listener)).At.Sub(killed)
+	t.Logf("SIGKILL to hint with a half-open connection: %s", took)
+	if took > 500*time.Millisecond {
+		t.Errorf("heard after %s", took)
+	}
+}
+
+// One process ends, and another has the listener, too: nothing is gone before that ends.
+func TestAListenerThatTwoProcessesHaveIsGoneWithTheSecond(t *testing.T) {
+	needRoot(t)
+	l, err := net.Listen("tcp4", "127.0.0.1:8035")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var two [2]*exec.Cmd
+	for i := range two {
+		two[i] = exec.Command("sleep", "3600")
+		two[i].ExtraFiles = []*os.File{file}
+		if err := two[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = two[i].Process.Kill(); _ = two[i].Wait() })
+	}
+	_, _ = file.Close(), l.Close()
+	w := watch(t, listener("web", "127.0.0.1:8035"))
+	w.settled()
+	halfOpen(t, "127.0.0.1:8035")
+	_ = two[0].Process.Kill()
+	w.silent(200*time.Millisecond, "the second still listens")
+	killed := time.Now()
+	_ = two[1].Process.Kill()
+	if took := w.wait("its end", gone("web", Listener)).At.Sub(killed); took > 500*time.Millisecond {
+		t.Errorf("heard after %s", took)
 	}
 }
 

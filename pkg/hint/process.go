@@ -108,14 +108,23 @@ func openProcess(path string) (pid int, fd *os.File, err error) {
 	case pid <= 1 || pid == os.Getpid():
 		return 0, nil, fmt.Errorf("%s names process %d, which is no service", path, pid)
 	}
-	raw, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	fd, err = openPID(pid)
 	if errors.Is(err, unix.ESRCH) {
 		return 0, nil, fmt.Errorf("%s names process %d, which is not there", path, pid)
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("watch process %d of %s: %w", pid, path, err)
 	}
-	return pid, os.NewFile(uintptr(raw), "pidfd"), nil
+	return pid, fd, nil
+}
+
+// openPID opens a process, so that its end can be waited for.
+func openPID(pid int) (*os.File, error) {
+	raw, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(raw), "pidfd"), nil
 }
 
 // ended waits for the end of a process, or of ctx, and says which came.

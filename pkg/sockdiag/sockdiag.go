@@ -30,6 +30,7 @@ const (
 	destPortAt   = 6
 	sourceAt     = 8
 	cookieAt     = 44
+	inodeAt      = 68
 
 	requestBytecode = 1  // INET_DIAG_REQ_BYTECODE
 	attributeInfo   = 2  // INET_DIAG_INFO
@@ -71,6 +72,9 @@ func (s Socket) Local() netip.AddrPort {
 
 // Cookie names the socket: no other one of this boot has it.
 func (s Socket) Cookie() uint64 { return binary.NativeEndian.Uint64(s.message[cookieAt:]) }
+
+// Inode is its number among the files of the processes that have it (/proc/PID/fd).
+func (s Socket) Inode() uint32 { return binary.NativeEndian.Uint32(s.message[inodeAt:]) }
 
 // V6Only says whether a socket of IPv6 refuses IPv4 (IPV6_V6ONLY).
 func (s Socket) V6Only() bool {

@@ -49,6 +49,9 @@ func TestListenersAreFound(t *testing.T) {
 	if in6[six].Cookie() == in6[both].Cookie() {
 		t.Error("two have one cookie")
 	}
+	if in4[four].Inode() == 0 || in6[six].Inode() == in6[both].Inode() {
+		t.Errorf("inodes %d, %d, %d", in4[four].Inode(), in6[six].Inode(), in6[both].Inode())
+	}
 	if got := found(t, Query{Family: vip.IPv4, States: Established}); len(got) > 0 && got[four].message != nil {
 		t.Error("one that listens is found among the connections")
 	}
