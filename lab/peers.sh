@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need from Debian, without starting any service: the
-# real routers and servers they talk to, ip, sysctl, kill and pgrep, nft, and the C compiler of the race detector; and
+# real routers and servers they talk to, systemd and its bus, ip, sysctl, kill and pgrep, nft, and the C compiler of the race detector; and
 # what the benchmarks compare with. Does nothing when all is there; says what to do when it may not.
 set -eu
 missing=
@@ -8,6 +8,8 @@ missing=
 [ -x /usr/sbin/bird ] || missing="$missing bird2"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -x /usr/sbin/unbound ] || missing="$missing unbound"
+{ [ -x /lib/systemd/systemd ] && command -v systemctl >/dev/null; } || missing="$missing systemd"
+command -v dbus-daemon >/dev/null || missing="$missing dbus-daemon"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v sysctl >/dev/null || missing="$missing procps"
 [ -x /usr/sbin/nft ] || missing="$missing nftables"

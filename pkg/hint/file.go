@@ -1,11 +1,14 @@
 package hint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,120 +21,201 @@ func (e *Engine) runFiles(ctx context.Context, s source) error {
 }
 
 // watchFiles watches the directory of each file, since a file that is replaced is
-// another file; and where that is not there, the nearest one above it.
+// another file, and those above it, since a directory may be replaced too. Whenever one
+// of them, or a symbolic link, becomes another, it begins anew.
 func (e *Engine) watchFiles(ctx context.Context, set []Watch) error {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch files: %w; raise fs.inotify.max_user_instances, or free some", err)
-	}
-	defer func() { _ = w.Close() }()
-	checks := map[string][]string{} // by file
+	files := map[string]*file{}
 	for _, x := range set {
 		for _, f := range x.Files {
 			f = filepath.Clean(f)
-			checks[f] = append(checks[f], x.Check)
+			if files[f] == nil {
+				files[f] = &file{path: f}
+			}
+			files[f].checks = append(files[f].checks, x.Check)
 		}
 	}
-	e.watchDirectories(w, checks)
-	there := map[string]bool{}
-	for f := range checks {
-		there[f] = exists(f)
-	}
-	for _, x := range set {
-		for _, f := range x.Files {
-			if x.Begin {
-				e.tellFile([]string{x.Check}, f, "watched from now on")
+	begun := func() {
+		for _, f := range files {
+			f.was = look(f.path)
+		}
+		for _, x := range set {
+			for _, f := range x.Files {
+				if x.Begin {
+					e.tellFile(&file{path: f, checks: []string{x.Check}}, "watched from now on")
+				}
 			}
 		}
 	}
+	for ctx.Err() == nil {
+		if err := e.watchSteps(ctx, files, begun); err != nil {
+			return fmt.Errorf("watch files: %w", err)
+		}
+		begun = func() { e.compareFiles(files) }
+	}
+	return nil
+}
+
+// watchSteps watches what leads to each file now, until that is something else.
+func (e *Engine) watchSteps(ctx context.Context, files map[string]*file, begun func()) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("%w; raise fs.inotify.max_user_instances, or free some", err)
+	}
+	defer func() { _ = w.Close() }()
+	var list []Missing
+	for _, f := range files {
+		if err := f.watch(w); err != nil {
+			for _, c := range f.checks {
+				list = append(list, Missing{c, File, fmt.Sprintf("%s: %v", f.path, err)})
+			}
+		}
+	}
+	e.lacks(File, list)
+	begun() // after the watch: nothing goes unseen in between
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case ev, ok := <-w.Events:
 			if !ok {
-				return errors.New("watch files: the end of events")
+				return errors.New("the end of events")
 			}
-			e.fileEvent(w, checks, there, ev)
+			if e.fileEvent(files, ev) {
+				return nil
+			}
 		case err, ok := <-w.Errors:
 			if !ok {
-				return errors.New("watch files: the end of errors")
+				return errors.New("the end of errors")
 			}
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				return fmt.Errorf("watch files: %w", err)
+				return err
 			}
-			for f := range checks { // whatever was in the events that are lost
-				e.tellFile(checks[f], f, "events were lost")
+			for _, f := range files { // whatever was in the events that are lost
+				e.tellFile(f, "events were lost")
+				f.was = look(f.path)
 			}
-			e.watchDirectories(w, checks)
+			return nil
 		}
 	}
 }
 
-// fileEvent tells of a file, or looks anew where a directory above one came or went.
-func (e *Engine) fileEvent(w *fsnotify.Watcher, checks map[string][]string, there map[string]bool, ev fsnotify.Event) {
-	above := false
-	for f := range checks {
+// fileEvent tells of a file, and says whether what leads to one may be something else now.
+func (e *Engine) fileEvent(files map[string]*file, ev fsnotify.Event) (anew bool) {
+	for _, f := range files {
 		switch {
-		case ev.Name == f:
-			there[f] = exists(f)
-			e.tellFile(checks[f], f, strings.ToLower(ev.Op.String()))
-		case strings.HasPrefix(f, strings.TrimSuffix(ev.Name, "/")+"/"):
-			above = true
+		case ev.Name == f.steps[len(f.steps)-1]:
+			f.was = look(f.path)
+			e.tellFile(f, strings.ToLower(ev.Op.String()))
+			anew = anew || !slices.Equal(f.steps, steps(f.path))
+		case slices.ContainsFunc(f.steps, func(step string) bool { return step == ev.Name || above(ev.Name, step) }):
+			anew = true
 		}
 	}
-	if !above {
-		return
-	}
-	e.watchDirectories(w, checks)
-	for f := range checks {
-		if now := exists(f); now != there[f] {
-			there[f] = now
-			e.tellFile(checks[f], f, map[bool]string{true: "create", false: "remove"}[now])
+	return anew
+}
+
+// compareFiles tells of the files that are others than before.
+func (e *Engine) compareFiles(files map[string]*file) {
+	for _, f := range files {
+		was, is := f.was, look(f.path)
+		f.was = is
+		switch {
+		case was == nil && is == nil:
+		case was == nil:
+			e.tellFile(f, "create")
+		case is == nil:
+			e.tellFile(f, "remove")
+		case !os.SameFile(was, is) || was.Size() != is.Size() || !was.ModTime().Equal(is.ModTime()):
+			e.tellFile(f, "replace")
 		}
 	}
 }
 
-func (e *Engine) tellFile(checks []string, file, what string) {
-	for _, c := range checks {
-		e.tell(c, File, false, file+": "+what)
+func (e *Engine) tellFile(f *file, what string) {
+	for _, c := range f.checks {
+		e.tell(c, File, false, f.path+": "+what)
 	}
 }
 
-// watchDirectories watches what has to be watched now, and reports what cannot be.
-func (e *Engine) watchDirectories(w *fsnotify.Watcher, checks map[string][]string) {
-	var list []Missing
-	for f, names := range checks {
-		dir := nearest(f)
-		err := w.Add(dir)
-		for deeper := nearest(f); err == nil && deeper != dir; deeper = nearest(f) { // it came while we looked
-			dir = deeper
-			err = w.Add(dir)
+// file is one that is watched.
+type file struct {
+	path   string
+	checks []string
+	steps  []string
+	was    fs.FileInfo // nil: not there
+}
+
+// watch watches the directories of all steps, and those above them, which tell when they
+// are removed or renamed.
+func (f *file) watch(w *fsnotify.Watcher) error {
+	for {
+		f.steps = steps(f.path)
+		list := directories(f.steps)
+		var err error
+		for _, dir := range list {
+			err = cmp.Or(err, w.Add(dir))
 		}
-		for up := dir; err == nil && up != "/"; { // a directory that is removed says so to the one above it
-			up = filepath.Dir(up)
-			err = w.Add(up)
+		if slices.Equal(f.steps, steps(f.path)) && slices.Equal(list, directories(f.steps)) { // nothing came or went while we looked
+			return err
 		}
-		if err == nil {
+	}
+}
+
+const maxLinks = 40 // as in Linux, path_resolution(7)
+
+// steps are the symbolic links that a path leads over, and last what they lead to, there
+// or not. No step has a link above it, so each directory has one name only.
+func steps(path string) (list []string) {
+	for len(list) < maxLinks {
+		link, to := firstLink(path)
+		if link == "" {
+			break
+		}
+		list = append(list, link)
+		path = filepath.Join(to, strings.TrimPrefix(path, link))
+	}
+	return append(list, path)
+}
+
+// firstLink is the symbolic link in a path that is nearest to the root, and its target.
+func firstLink(path string) (link, to string) {
+	for end := range len(path) + 1 {
+		if end == 0 || end < len(path) && path[end] != '/' {
 			continue
 		}
-		for _, c := range names {
-			list = append(list, Missing{c, File, fmt.Sprintf("%s: %v", f, err)})
+		if to, err := os.Readlink(path[:end]); err == nil {
+			if !filepath.IsAbs(to) {
+				to = filepath.Join(filepath.Dir(path[:end]), to)
+			}
+			return path[:end], to
 		}
 	}
-	e.lacks(File, list)
+	return "", ""
 }
 
-// nearest is the deepest directory above a file that is there.
-func nearest(file string) string {
-	dir := filepath.Dir(file)
-	for !exists(dir) && dir != "/" {
-		dir = filepath.Dir(dir)
+// directories are those above each step that are there, up to the root.
+func directories(steps []string) (list []string) {
+	for _, step := range steps {
+		for dir := step; dir != "/"; {
+			dir = filepath.Dir(dir)
+			if _, err := os.Lstat(dir); err == nil && !slices.Contains(list, dir) {
+				list = append(list, dir)
+			}
+		}
 	}
-	return dir
+	return list
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+func above(dir, path string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") }
+
+// look is what a path leads to; the link, where that leads nowhere.
+func look(path string) fs.FileInfo {
+	if info, err := os.Stat(path); err == nil {
+		return info
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil
+	}
+	return info
 }

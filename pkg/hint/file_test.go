@@ -49,9 +49,7 @@ func TestWhatHappensToAFile(t *testing.T) {
 		}
 		w.wait(step.name, came("web", File))
 		w.settled() // more events of the same
-		w.mu.Lock()
-		w.hints = nil
-		w.mu.Unlock()
+		w.forget()
 	}
 	if err := os.WriteFile(filepath.Join(dir, "neighbour"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -67,14 +65,7 @@ func TestTheBeginOfAWatchIsToldToWhoWants(t *testing.T) {
 
 func TestNothingIsLeftOfManySets(t *testing.T) {
 	needRoot(t)
-	descriptors := func() int {
-		list, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(list)
-	}
-	before, ignore := descriptors(), goleak.IgnoreCurrent()
+	before, ignore := descriptors(t), goleak.IgnoreCurrent()
 	dir := t.TempDir()
 	t.Run("500 sets", func(t *testing.T) {
 		w := watch(t)
@@ -87,7 +78,85 @@ func TestNothingIsLeftOfManySets(t *testing.T) {
 		}
 	})
 	goleak.VerifyNone(t, ignore)
-	if after := descriptors(); after > before {
+	if after := descriptors(t); after > before {
 		t.Errorf("%d descriptors, and %d before", after, before)
 	}
+}
+
+// Whoever deploys a directory as a whole: nothing happens to the file's name in it.
+func TestFileInADirectoryThatIsReplaced(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		file  string // watched, in a directory with 1/d/file and 2/d/file
+		begin func(t *testing.T, dir string)
+		step  func(t *testing.T, dir string)
+		after string // where the file is in the end
+	}{
+		{"its directory is renamed away and another put in its place", "live/d/file",
+			func(t *testing.T, dir string) { rename(t, dir, "1", "live") },
+			func(t *testing.T, dir string) {
+				rename(t, dir, "live/d", "old")
+				rename(t, dir, "2/d", "live/d")
+			}, "live/d/file"},
+		{"one above it is", "live/d/file",
+			func(t *testing.T, dir string) { rename(t, dir, "1", "live") },
+			func(t *testing.T, dir string) {
+				rename(t, dir, "live", "old")
+				rename(t, dir, "2", "live")
+			}, "live/d/file"},
+		{"a directory that is a symbolic link is switched", "live/d/file",
+			func(t *testing.T, dir string) { symlink(t, dir, "1", "live") },
+			func(t *testing.T, dir string) { symlink(t, dir, "2", "live") }, "2/d/file"},
+		{"the file is a link through one, as in a Kubernetes ConfigMap", "file",
+			func(t *testing.T, dir string) {
+				symlink(t, dir, "1/d", "..data")
+				symlink(t, dir, "..data/file", "file")
+			},
+			func(t *testing.T, dir string) { symlink(t, dir, "2/d", "..data") }, "2/d/file"},
+		{"the file is a link to elsewhere, and what it leads to is replaced", "link",
+			func(t *testing.T, dir string) { symlink(t, dir, "1/d/file", "link") },
+			func(t *testing.T, dir string) { rename(t, dir, "2/d/file", "1/d/file") }, "1/d/file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, d := range []string{"1", "2"} {
+				if err := os.MkdirAll(filepath.Join(dir, d, "d"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				write(t, filepath.Join(dir, d, "d", "file"), "x") // the same in both
+			}
+			test.begin(t, dir)
+			w := watch(t, Watch{Check: "web", Files: []string{filepath.Join(dir, test.file)}})
+			w.settled()
+			test.step(t, dir)
+			w.wait(test.name, came("web", File))
+			w.settled() // more events of the same
+			w.forget()
+			f, err := os.OpenFile(filepath.Join(dir, test.after), os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteString("y"); err != nil {
+				t.Fatal(err)
+			}
+			w.wait("then it is changed", came("web", File))
+		})
+	}
+}
+
+func rename(t testing.TB, dir, from, to string) {
+	t.Helper()
+	if err := os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// symlink makes or replaces a symbolic link.
+func symlink(t testing.TB, dir, to, name string) {
+	t.Helper()
+	if err := os.Symlink(to, filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	rename(t, dir, "new", name)
 }

@@ -79,7 +79,8 @@ type Engine struct {
 	mu      sync.Mutex // guards missing, for a few lines
 	missing map[Source][]Missing
 
-	listening present // the goroutine of the source Listener alone: what it saw last
+	listening present           // the goroutine of the source Listener alone: what it saw last
+	units     map[string]string // the goroutine of the source Unit alone: how each was last
 }
 
 // source is one way to hear of something.
@@ -91,7 +92,7 @@ type source struct {
 
 // New makes an engine that does nothing until Run.
 func New(o Options) *Engine {
-	e := &Engine{options: o, missing: map[Source][]Missing{}}
+	e := &Engine{options: o, missing: map[Source][]Missing{}, units: map[string]string{}}
 	for name, run := range map[Source]func(context.Context, source) error{
 		Listener: e.runListeners, Process: e.runProcesses, File: e.runFiles, Unit: e.runUnits,
 	} {
@@ -170,6 +171,7 @@ const (
 func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool, work func(ctx context.Context, set []Watch) error) error {
 	var set []Watch
 	var pause time.Duration
+	var began time.Time
 	stop, ended := func() {}, (<-chan error)(nil)
 	defer func() { stop() }()
 	retry := time.NewTimer(0)
@@ -191,6 +193,9 @@ func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool,
 				e.lacksAll(s.name, set, err.Error())
 			}
 			ended = nil
+			if time.Since(began) > cappedRetry { // it had worked
+				pause = 0
+			}
 			pause = min(max(2*pause, firstRetry), cappedRetry)
 			retry.Reset(pause)
 			continue
@@ -203,6 +208,7 @@ func (e *Engine) again(ctx context.Context, s source, concerns func(Watch) bool,
 			e.lacks(s.name, nil)
 			continue
 		}
+		began = time.Now()
 		stop, ended = begin(ctx, set, work)
 	}
 }

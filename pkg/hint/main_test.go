@@ -23,6 +23,10 @@ const (
 	envListen = "ANYVIP_TEST_HINT_LISTEN"
 )
 
+// patience is for what should come at once, or with the second or third try; and a test
+// that fails may take its time.
+const patience = 20 * time.Second
+
 // TestMain runs the tests again in a network namespace of their own, and is also the
 // service that listens, and dies.
 func TestMain(m *testing.M) {
@@ -164,14 +168,21 @@ func (w *watching) ring() {
 // wait returns the first hint that match likes, and forgets it and those before.
 func (w *watching) wait(what string, match func(Hint) bool) Hint {
 	w.t.Helper()
-	limit := time.After(5 * time.Second)
+	hints := w.until(what, match)
+	return hints[len(hints)-1]
+}
+
+// until is like wait, and returns also those before.
+func (w *watching) until(what string, match func(Hint) bool) []Hint {
+	w.t.Helper()
+	limit := time.After(patience)
 	for {
 		w.mu.Lock()
 		if i := slices.IndexFunc(w.hints, match); i >= 0 {
-			h := w.hints[i]
+			hints := w.hints[:i+1]
 			w.hints = w.hints[i+1:]
 			w.mu.Unlock()
-			return h
+			return hints
 		}
 		w.mu.Unlock()
 		select {
@@ -194,6 +205,12 @@ func (w *watching) report() Report {
 	return w.last
 }
 
+func (w *watching) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hints = nil
+}
+
 // silent fails the test if there is a hint within a while.
 func (w *watching) silent(d time.Duration, why string) {
 	w.t.Helper()
@@ -212,4 +229,30 @@ func gone(check string, s Source) func(Hint) bool {
 
 func came(check string, s Source) func(Hint) bool {
 	return func(h Hint) bool { return h.Check == check && h.Source == s && !h.Gone }
+}
+
+// reports waits for a report that match likes.
+func (w *watching) reports(what string, match func(Report) bool) Report {
+	w.t.Helper()
+	limit := time.After(patience)
+	for {
+		r := w.report()
+		if match(r) {
+			return r
+		}
+		select {
+		case <-w.more:
+		case <-limit:
+			w.t.Fatalf("not reported: %s; missing %+v", what, r)
+		}
+	}
+}
+
+func descriptors(t testing.TB) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }
