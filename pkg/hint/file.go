@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -71,10 +72,17 @@ func (e *Engine) watchSteps(ctx context.Context, files map[string]*file, begun f
 		}
 	}
 	e.lacks(File, list)
+	again := time.NewTimer(cappedRetry)
+	defer again.Stop()
+	if len(list) == 0 {
+		again.Stop()
+	}
 	begun() // after the watch: nothing goes unseen in between
 	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-again.C: // what could not be watched may be now
 			return nil
 		case ev, ok := <-w.Events:
 			if !ok {
