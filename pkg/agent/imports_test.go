@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"pkg/sockdiag"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
-	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/hook"},
+	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/memory", "pkg/hook"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
 	{"pkg/config"},
 	{"pkg/agent"},
