@@ -22,6 +22,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/memory"
 	"github.com/anyvip/anyvip/pkg/metrics"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/web"
@@ -56,6 +57,7 @@ type Agent struct {
 	hints   *hint.Engine
 	flows   *flow.Engine
 	intents *intent.Store
+	memory  *memory.Store
 	hooks   *hook.Engine
 
 	drainPath atomic.Pointer[string] // of the file that drains the node, as configured; empty: none
@@ -82,16 +84,18 @@ func New(o Options) (*Agent, error) {
 	a.hints = hint.New(hint.Options{Hint: a.hint, Report: a.mail.blind, Log: part(o.Log, "hint")})
 	a.flows = flow.New(flow.Options{Report: a.mail.flows, Log: part(o.Log, "flow")})
 	a.intents = intent.New(intent.Options{StateDir: o.StateDir, Report: a.mail.intents, Log: part(o.Log, "intent")})
+	a.memory = memory.New(memory.Options{StateDir: o.StateDir, Clock: durable.Now, Log: part(o.Log, "memory")})
 	a.hooks = hook.New(hook.Options{Report: a.mail.hooks, Log: part(o.Log, "hook")})
 	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply,
 		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove,
-		hooks: a.hooks.Apply, fire: a.hooks.Fire, prepare: a.hooks.Prepare},
+		hooks: a.hooks.Apply, fire: a.hooks.Fire, prepare: a.hooks.Prepare, keep: a.memory.Keep},
 		a.mail, a.snapshots, o.Log)
 	a.loop.input.Booted = booted()
 	a.drainPath.Store(&o.Config.DrainFile)
 	a.loop.drainFile = lookAtDrainFile(o.Config.DrainFile)
 	a.loop.drainFile.since = time.Now()
 	a.loop.takeIntents(a.intents.Load()) // before the first decision: what is drained is never announced in between
+	a.loop.remember(a.memory.Load())
 	a.alive = alive{pulses: []pulse{{"agent loop", a.loop.lastBeat}, {"check runner", a.checks.LastTick}, {"bgp engine", a.bgp.LastPass}}}
 
 	a.api = api.NewServer(api.Options{Socket: o.Socket, Snapshots: a.snapshots, Commander: commander{a.mail},
@@ -176,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("hint", a.hints.Run)
 	start("flow", a.flows.Run)
 	start("intent", a.intents.Run)
+	start("memory", a.memory.Run)
 	start("hook", a.hooks.Run)
 	start("api", a.api.Run)
 	start("web", a.web.Run)

@@ -25,6 +25,19 @@ func (l *loop) apply() {
 	if len(l.desired.Watch) == 0 {
 		l.input.Flows = nil // what was seen then says nothing about the next time
 	}
+	l.keep()
+}
+
+// remember takes what an earlier agent left, before the first decision.
+func (l *loop) remember(left map[string]*policy.ServiceMemory) { l.desired.Memory.Services = left }
+
+// keep leaves to the next agent what it must know of failures. While this one starts it has
+// announced nothing, and may yet be refused because the state directory is another agent's;
+// while it stops, what fails was as a rule stopped with it.
+func (l *loop) keep() {
+	if l.desired.Phase == policy.Running {
+		l.out.keep(l.desired.Memory.Services)
+	}
 }
 
 // desiredHints are the kernel events that are worth a probe.

@@ -150,6 +150,14 @@ func newFakeSpeaker(s *transcript) *fakeSpeaker {
 		up: map[string]bool{}, table: map[netip.Prefix]vip.Announcement{}}
 }
 
+// begin is the speaker of an agent that starts: its peers know nothing from it.
+func (f *fakeSpeaker) begin(notify func(bgp.Event)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.notify = notify
+	f.sessions, f.up, f.table = bgp.Sessions{}, map[string]bool{}, map[netip.Prefix]vip.Announcement{}
+}
+
 var errSpeaker = errors.New("speaker does not answer")
 
 func (f *fakeSpeaker) Sessions(_ context.Context, s bgp.Sessions) (uint64, error) {
@@ -315,12 +323,22 @@ type fakeHost struct {
 	watched   []netip.Addr            // VIPs whose connections are watched
 }
 
-func newFakeHost(s *transcript, m *mailbox) *fakeHost {
-	return &fakeHost{seen: s, mail: m, addresses: map[netip.Addr]vip.Address{}, routers: map[string]vip.Neighbor{},
+func newFakeHost(s *transcript) *fakeHost {
+	return &fakeHost{seen: s, addresses: map[netip.Addr]vip.Address{}, routers: map[string]vip.Neighbor{},
 		links: []vip.Link{
 			{Name: "eth0", Index: 2, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}},
 			{Name: "eth1", Index: 3, Up: true},
 		}}
+}
+
+// begin has an agent hear of the host, which has what an earlier one left there.
+func (h *fakeHost) begin(m *mailbox) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mail, h.searched, h.watched = m, nil, nil
+	if len(h.addresses) > 0 {
+		h.tell()
+	}
 }
 
 func (h *fakeHost) apply(d kernel.Desired) {
@@ -485,11 +503,19 @@ func (h *fakeHost) flows(open string, silent bool) error {
 	return nil
 }
 
-// fakeDrains is a store that forgets.
+// fakeDrains is a store without a disk.
 type fakeDrains struct {
-	mail *mailbox
 	mu   sync.Mutex
+	mail *mailbox
 	set  []intent.Drain
+}
+
+// begin has an agent hear of drains, first of those that an earlier one heard of.
+func (f *fakeDrains) begin(m *mailbox) intent.Report {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mail = m
+	return intent.Report{Drains: slices.Clone(f.set)}
 }
 
 func (f *fakeDrains) put(d intent.Drain, done func(error)) {

@@ -23,8 +23,10 @@ import (
 	"github.com/anyvip/anyvip/checks"
 	"github.com/anyvip/anyvip/pkg/api"
 	"github.com/anyvip/anyvip/pkg/config"
+	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/hint"
 	"github.com/anyvip/anyvip/pkg/hook"
+	"github.com/anyvip/anyvip/pkg/memory"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -56,6 +58,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	drainfile there|gone [REASON]  the file that drains the node
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
 //	stop REASON                    as a signal would
+//	agent killed|starts            kill -9, and another one over the same state directory
 //	end                            the end of the script
 //
 // want lists what was seen, in order of time: log lines of the loop, calls to
@@ -119,29 +122,44 @@ type house struct {
 	runner  *checks.Runner
 	mail    *mailbox
 	status  *status.Publisher
+	reached map[policy.Code]bool
+	state   string // directory
+	kill    func() // ends the agent at once, and waits for that
 }
 
 func playHouse(t *testing.T, parts map[string]string, reached map[policy.Code]bool) string {
-	h := &house{t: t, parts: parts, seen: &transcript{start: time.Now()}, world: newFakeWorld(), mail: newMailbox(), status: status.NewPublisher()}
+	h := &house{t: t, parts: parts, seen: &transcript{start: time.Now()}, world: newFakeWorld(), reached: reached, state: t.TempDir()}
+	h.drains = &fakeDrains{}
+	h.speaker = newFakeSpeaker(h.seen)
+	h.host = newFakeHost(h.seen)
+	h.start()
+	h.play()
+	h.checkSnapshot(h.status.Load())
+	h.kill()
+	return h.seen.String()
+}
+
+// start starts an agent in what is there already.
+func (h *house) start() {
 	c, err := h.load("config.yaml")
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	h.drains = &fakeDrains{mail: h.mail}
+	h.mail, h.status = newMailbox(), status.NewPublisher()
 	h.runner = checks.NewRunner(checks.Options{Report: h.mail.result, Rand: rand.New(rand.NewPCG(1, 2))})
-	h.speaker = newFakeSpeaker(h.seen)
 	engine := bgp.New(bgp.Options{Speaker: h.speaker, Report: h.mail.bgp, Log: slog.New(slog.DiscardHandler)})
-	h.speaker.notify = engine.Notify
-	h.host = newFakeHost(h.seen, h.mail)
+	h.speaker.begin(engine.Notify)
+	h.host.begin(h.mail)
+	left := memory.New(memory.Options{StateDir: h.state, Clock: h.clock, Log: slog.New(h.seen.handler())})
 	var l *loop
 	see := func(d bgp.Desired) { // what was decided, in the loop's own goroutine
 		for _, x := range l.desired.Decisions {
 			for _, r := range x.Reasons {
-				reached[r.Code] = true
+				h.reached[r.Code] = true
 			}
 			for _, a := range x.Addresses {
 				for _, r := range a.Reasons {
-					reached[r.Code] = true
+					h.reached[r.Code] = true
 				}
 			}
 		}
@@ -149,14 +167,17 @@ func playHouse(t *testing.T, parts map[string]string, reached map[policy.Code]bo
 	}
 	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
 		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove,
-		hooks: func([]hook.Config) {}, fire: h.fire, prepare: h.prepare},
+		hooks: func([]hook.Config) {}, fire: h.fire, prepare: h.prepare, keep: left.Keep},
 		h.mail, h.status, slog.New(h.seen.handler()))
 
-	l.input.Booted = time.Now().Add(-time.Minute)
-	ctx, cancel := context.WithCancel(t.Context())
+	l.input.Booted = h.seen.start.Add(-time.Minute)
+	l.takeIntents(h.drains.begin(h.mail))
+	l.remember(left.Load())
+	ctx, cancel := context.WithCancel(h.t.Context())
 	parties := &errgroup.Group{}
 	parties.Go(func() error { return h.runner.Run(ctx) })
 	parties.Go(func() error { return engine.Run(ctx) })
+	parties.Go(func() error { return left.Run(ctx) })
 	parties.Go(func() error {
 		err := l.run(ctx)
 		if err == nil {
@@ -165,13 +186,17 @@ func playHouse(t *testing.T, parts map[string]string, reached map[policy.Code]bo
 		}
 		return nil
 	})
-	h.play()
-	h.checkSnapshot(h.status.Load())
-	cancel()
-	if err := parties.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	h.kill = func() {
+		cancel()
+		if err := parties.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			h.t.Error(err)
+		}
 	}
-	return h.seen.String()
+}
+
+// clock is that of the bubble, in one boot.
+func (h *house) clock() (durable.Moment, error) {
+	return durable.Moment{Now: time.Now(), Boot: "boot", Up: time.Minute + time.Since(h.seen.start)}, nil
 }
 
 func (h *house) load(name string) (*config.Config, error) {
@@ -251,10 +276,28 @@ func (h *house) do(words []string) error {
 		h.mail.reload(reload{config: c, err: err})
 	case "stop":
 		h.mail.stop(strings.TrimSpace(strings.Join(args, " ")))
+	case "agent":
+		return h.agent(args[0])
 	case "end":
 	default:
 		return fmt.Errorf("no such command")
 	}
+	return nil
+}
+
+// agent ends the agent, or starts another one.
+func (h *house) agent(what string) error {
+	switch what {
+	case "killed":
+		h.kill()
+		h.speaker.begin(func(bgp.Event) {}) // its sessions end with it
+	case "starts":
+		h.kill() // waits for one that has stopped
+		h.start()
+	default:
+		return fmt.Errorf("an agent cannot do that")
+	}
+	h.seen.add("agent", "%s", what)
 	return nil
 }
 

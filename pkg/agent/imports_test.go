@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"pkg/sockdiag"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
 	{"pkg/policy", "bgp"},
-	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/hook"},
+	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/memory", "pkg/hook"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
 	{"pkg/config"},
 	{"pkg/agent"},
@@ -57,7 +57,7 @@ var doors = map[string][]string{
 	"github.com/fsnotify/fsnotify":        {"pkg/hint"},
 	"golang.org/x/net":                    {"bgp/neighbor"},
 	"golang.org/x/sync":                   {"pkg/agent", "pkg/hint", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/intent", "pkg/kernel", "pkg/hint", "pkg/sockdiag", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/kernel", "pkg/hint", "pkg/sockdiag", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.

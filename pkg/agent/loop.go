@@ -46,6 +46,7 @@ type receivers struct {
 	hooks     func([]hook.Config)
 	fire      func(hook.Event)
 	prepare   func(argv []string, timeout time.Duration, ev hook.Event, done func(error))
+	keep      func(map[string]*policy.ServiceMemory)
 }
 
 // loop owns all state. Only run's goroutine touches anything but beat.

@@ -17,6 +17,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -27,7 +28,7 @@ func lonelyLoop(c *config.Config) (*loop, *mailbox, *status.Publisher) {
 	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {},
 		hints: func([]hint.Watch) {}, flows: func([]netip.Addr) {}, wake: func(string, vip.Trigger, bool) {}, report: func(string, checks.Report) {},
 		drain: func(intent.Drain, func(error)) {}, undrain: func(string, func(error)) {},
-		hooks: func([]hook.Config) {}, fire: func(hook.Event) {}, prepare: func([]string, time.Duration, hook.Event, func(error)) {}}
+		hooks: func([]hook.Config) {}, fire: func(hook.Event) {}, prepare: func([]string, time.Duration, hook.Event, func(error)) {}, keep: func(map[string]*policy.ServiceMemory) {}}
 	return newLoop(c, "test", nobody, mail, snapshots, slog.New(slog.DiscardHandler)), mail, snapshots
 }
 

@@ -1,12 +1,15 @@
 // Package durable writes small files that survive kill -9, a full disk and a power
 // cut: all of the new content, or all of the old.
 //
-// It owns the order of write, sync and rename, and what the kernel says about this
-// boot. It must not know what is in a file.
+// It owns the order of write, sync and rename, what is done about a disk that hangs, and
+// how a file says a time, with what the kernel says about this boot. It must not know
+// what else is in a file. Goroutines: one for each Write.
 package durable
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +51,30 @@ func writeSynced(path string, content []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// maxFile is more bytes than any file of ours has.
+const maxFile = 16 << 20
+
+// Read returns what a file says, which may be missing (fs.ErrNotExist). It blocks as long
+// as the disk does, but not for a pipe or a file without an end in place of ours.
+func Read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("is no regular file"))
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxFile {
+		return nil, fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	}
+	return raw, nil
 }
 
 // SetAside renames a file that cannot be understood, so that it can be looked at, and

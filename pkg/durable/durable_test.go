@@ -1,8 +1,11 @@
 package durable
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -49,5 +52,21 @@ func TestThisBoot(t *testing.T) {
 	second, serr := SinceBoot()
 	if err != nil || serr != nil || first <= 0 || second < first || second-first > time.Minute {
 		t.Errorf("%s, %s", first, second)
+	}
+}
+
+func TestReadDoesNotWaitForWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "large"), filepath.Join(dir, "file")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(file, []byte("text"), 0o600), os.WriteFile(large, nil, 0o600), os.Truncate(large, maxFile+1)); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := Read(file); err != nil || string(raw) != "text" {
+		t.Errorf("%q, %v", raw, err)
+	}
+	for path, want := range map[string]string{pipe: "no regular file", dir: "no regular file", large: "is larger than 16 MiB", filepath.Join(dir, "none"): "no such file"} {
+		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package intent keeps what operators want, on disk: drains, with an end. They
 // survive kill -9 and reboots.
 //
-// It owns the file, its format and the arithmetic of time in it; one goroutine, that
+// It owns the file and its format (a time in it is a durable.Stamp); one goroutine, that
 // of Run, does all writing, so that nobody else waits for a disk. It must not know
 // what a drain does.
 //

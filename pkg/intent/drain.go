@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 // Drain is an operator's wish to have a service, or the node, off the network.
@@ -24,13 +26,6 @@ type Drain struct {
 // ended says whether a drain's time has gone by.
 func (d Drain) ended(now time.Time) bool { return !d.Until.IsZero() && !now.Before(d.Until) }
 
-// moment is one moment on all clocks.
-type moment struct {
-	now  time.Time     // with its monotonic reading
-	boot string        // which boot this is
-	up   time.Duration // since that
-}
-
 const version = 1
 
 // file is what is written.
@@ -41,28 +36,21 @@ type file struct {
 }
 
 type entry struct {
-	Service string    `json:"service,omitempty"` // empty: the node
-	Reason  string    `json:"reason,omitempty"`
-	Actor   string    `json:"actor,omitempty"`
-	At      time.Time `json:"at"`
-	End     *end      `json:"end,omitempty"` // none: until it is taken back
-}
-
-// end is when a drain ends, on each clock.
-type end struct {
-	Up   time.Duration `json:"since_boot_ns"` // in the boot that the file names
-	Wall time.Time     `json:"wall"`          // as far as it was known when this was written
-	Left time.Duration `json:"left_ns"`       // when this was written
+	Service string         `json:"service,omitempty"` // empty: the node
+	Reason  string         `json:"reason,omitempty"`
+	Actor   string         `json:"actor,omitempty"`
+	At      time.Time      `json:"at"`
+	End     *durable.Stamp `json:"end,omitempty"` // none: until it is taken back
 }
 
 // encode is the file's content for a set, written at a moment.
-func encode(set []Drain, m moment) ([]byte, error) {
-	f := file{Version: version, Boot: m.boot, Drains: []entry{}}
+func encode(set []Drain, m durable.Moment) ([]byte, error) {
+	f := file{Version: version, Boot: m.Boot, Drains: []entry{}}
 	for _, d := range set {
 		e := entry{Service: d.Service, Reason: d.Reason, Actor: d.Actor, At: d.At.Round(0)}
 		if !d.Until.IsZero() {
-			left := d.Until.Sub(m.now)
-			e.End = &end{Up: m.up + left, Wall: m.now.Round(0).Add(left), Left: left}
+			end := m.Stamp(d.Until)
+			e.End = &end
 		}
 		f.Drains = append(f.Drains, e)
 	}
@@ -72,7 +60,7 @@ func encode(set []Drain, m moment) ([]byte, error) {
 
 // decode reads a file's content at a moment. Drains that have ended are not in the set;
 // over names their services.
-func decode(raw []byte, m moment) (set []Drain, over []string, err error) {
+func decode(raw []byte, m durable.Moment) (set []Drain, over []string, err error) {
 	var f file
 	r := json.NewDecoder(bytes.NewReader(raw))
 	r.DisallowUnknownFields()
@@ -91,24 +79,16 @@ func decode(raw []byte, m moment) (set []Drain, over []string, err error) {
 		}
 		d := Drain{Service: e.Service, Reason: e.Reason, Actor: e.Actor, At: e.At}
 		if e.End != nil {
-			left := e.End.left(f.Boot, m)
+			left := m.Until(*e.End, f.Boot)
 			if left <= 0 {
 				over = append(over, cmp.Or(e.Service, "the node"))
 				continue
 			}
-			d.Left, d.Until = left, m.now.Add(left)
+			d.Left, d.Until = left, m.Now.Add(left)
 		}
 		set = append(set, d)
 	}
 	return set, over, nil
-}
-
-// left is how long it is until an end that was written in a boot.
-func (e end) left(boot string, m moment) time.Duration {
-	if boot == m.boot && boot != "" {
-		return e.Up - m.up
-	}
-	return min(e.Wall.Sub(m.now), e.Left)
 }
 
 // put adds a drain to a set, in place of one for the same.

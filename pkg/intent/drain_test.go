@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-func at(wall time.Duration, boot string, up time.Duration) moment {
-	return moment{now: noon.Add(wall), boot: boot, up: up}
+func at(wall time.Duration, boot string, up time.Duration) durable.Moment {
+	return durable.Moment{Now: noon.Add(wall), Boot: boot, Up: up}
 }
 
 // A drain of an hour is written half an hour before its end, and read later.
@@ -23,7 +25,7 @@ func TestWhatIsLeftOfADrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
-		read moment
+		read durable.Moment
 		left time.Duration // 0: it has ended
 	}{
 		"at once":                    {at(0, "a", 10*time.Minute), 30 * time.Minute},
@@ -48,7 +50,7 @@ func TestWhatIsLeftOfADrain(t *testing.T) {
 				}
 				return
 			}
-			want := []Drain{{Service: "web", Reason: "new disks", Actor: "kim", At: noon.Add(-30 * time.Minute), Left: tc.left, Until: tc.read.now.Add(tc.left)}}
+			want := []Drain{{Service: "web", Reason: "new disks", Actor: "kim", At: noon.Add(-30 * time.Minute), Left: tc.left, Until: tc.read.Now.Add(tc.left)}}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -100,13 +102,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add(raw)
 	f.Add([]byte(`{"version":1,"boot_id":"a","drains":[{"at":"2026-11-28T12:00:00Z","end":{"since_boot_ns":9223372036854775807,"wall":"2026-11-28T12:00:00Z","left_ns":-1}}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		for _, m := range []moment{at(0, "a", time.Hour), at(time.Hour, "b", 0)} {
+		for _, m := range []durable.Moment{at(0, "a", time.Hour), at(time.Hour, "b", 0)} {
 			set, _, err := decode(raw, m)
 			if err != nil {
 				continue
 			}
 			for _, d := range set {
-				if !d.Until.IsZero() && d.ended(m.now) {
+				if !d.Until.IsZero() && d.ended(m.Now) {
 					t.Errorf("%+v has ended", d)
 				}
 			}

@@ -4,29 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 const (
 	fileName    = "intents.json"
-	maxFile     = 16 << 20 // bytes
-	maxWaiting  = 1000     // wishes that the disk has not taken yet
+	maxWaiting  = 1000 // wishes that the disk has not taken yet
 	firstRetry  = time.Second
 	cappedRetry = time.Minute
 
-	rewriteEvery = time.Minute     // while a drain has an end
-	patience     = 2 * time.Second // for the disk
+	rewriteEvery = time.Minute // while a drain has an end
 )
 
 // Options are what a Store needs.
@@ -46,8 +40,6 @@ type Report struct {
 type Store struct {
 	options Options
 	path    string
-	clock   func() (moment, error)
-	replace func(path string, content []byte) error
 
 	mu     sync.Mutex // guards waiting, for a few lines
 	wishes []wish     // in their order
@@ -59,7 +51,7 @@ type Store struct {
 	asked   bool   // there was a wish since
 	unsaved error  // why the file does not say what set does; nil: it does
 	saved   time.Time
-	writing <-chan error // the end of a write that hangs; nil: there is none
+	disk    durable.Writer
 	retry   time.Duration
 }
 
@@ -70,13 +62,8 @@ type wish struct {
 
 // New makes a Store of nothing.
 func New(o Options) *Store {
-	return &Store{options: o, path: filepath.Join(o.StateDir, fileName), clock: readClock, replace: durable.Replace, rung: make(chan struct{}, 1)}
-}
-
-func readClock() (moment, error) {
-	boot, err := durable.BootID()
-	up, uerr := durable.SinceBoot()
-	return moment{now: time.Now(), boot: boot, up: up}, errors.Join(err, uerr)
+	path := filepath.Join(o.StateDir, fileName)
+	return &Store{options: o, path: path, disk: durable.Writer{Path: path, Log: o.Log, Replace: durable.Replace}, rung: make(chan struct{}, 1)}
 }
 
 // Load reads the file, so that what is drained is known before anything is decided.
@@ -95,25 +82,14 @@ func (s *Store) Load() Report {
 }
 
 func (s *Store) load() error {
-	f, err := os.OpenFile(s.path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
+	raw, err := durable.Read(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("is no regular file"))
-	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return err
-	}
-	if len(raw) > maxFile {
-		return fmt.Errorf("is larger than %d MiB", maxFile>>20)
-	}
-	m, err := s.clock()
+	m, err := durable.Now()
 	if err != nil {
 		return err
 	}
@@ -224,20 +200,8 @@ func (s *Store) save() {
 	s.retry = min(max(2*s.retry, firstRetry), cappedRetry)
 }
 
-// write puts the set on disk, and waits for that for patience at most. One that hangs
-// goes on by itself, and until it ends no other begins.
 func (s *Store) write() error {
-	hangs := fmt.Errorf("%s: the disk has not answered for %s", s.path, patience)
-	if s.writing != nil {
-		select {
-		case err := <-s.writing: // of what was wanted then
-			s.options.Log.Info("the disk has answered", "path", s.path, "error", err)
-			s.writing = nil
-		default:
-			return hangs
-		}
-	}
-	m, err := s.clock()
+	m, err := durable.Now()
 	if err != nil {
 		return err
 	}
@@ -245,17 +209,7 @@ func (s *Store) write() error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.replace(s.path, raw) }()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	select {
-	case err := <-ended:
-		return err
-	case <-limit.C:
-		s.writing = ended
-		return hangs
-	}
+	return s.disk.Write(raw)
 }
 
 // nextLook is when time alone asks for a turn.

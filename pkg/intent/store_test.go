@@ -165,7 +165,7 @@ func TestADiskThatHangs(t *testing.T) {
 	reports := make(chan Report, 100)
 	s.options.Report = func(r Report) { reports <- r }
 	release := make(chan struct{})
-	s.replace = func(path string, raw []byte) error {
+	s.disk.Replace = func(path string, raw []byte) error {
 		<-release
 		return durable.Replace(path, raw)
 	}

@@ -224,6 +224,46 @@ func TestAFailureDuringRecoveryStartsOver(t *testing.T) {
 	}
 }
 
+// A recovery delay that an earlier agent left goes on while nothing is known, and does not
+// end in an announcement before something is.
+func TestARecoveryDelayGoesOnInTheNextAgent(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end, known time.Duration // of the delay; when the check has a verdict
+		outcome    vip.Outcome
+		want       policy.Disposition
+		until      time.Duration
+	}{
+		"what is left of it":         {4 * time.Second, time.Second, vip.Pass, policy.Recovering, 4 * time.Second},
+		"nothing is left":            {4 * time.Second, 6 * time.Second, vip.Pass, policy.Announced, 0},
+		"a failure":                  {4 * time.Second, time.Second, vip.Fail, policy.Withdrawn, 0},
+		"longer than any can be":     {time.Hour, time.Second, vip.Pass, policy.Recovering, 6 * time.Second},
+		"it failed when it was left": {0, time.Second, vip.Pass, policy.Recovering, 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := world()
+			left := &policy.ServiceMemory{Failed: true}
+			if tc.end > 0 {
+				left.RecoverAt = after(tc.end)
+			}
+			in.Prev.Services = map[string]*policy.ServiceMemory{"web": left}
+			out := run(in, []time.Duration{0, tc.known / 2, tc.known}, func(at time.Duration, in *policy.Input) {
+				c := verdict(vip.Unknown)
+				if c.PendingUntil = after(time.Minute); at == tc.known {
+					c = verdict(tc.outcome)
+				}
+				in.Checks = map[string]policy.Check{"web": c}
+			})
+			d := out.Decisions[0]
+			if d.Disposition != tc.want {
+				t.Fatalf("%+v", d)
+			}
+			if tc.until > 0 && !d.Reasons[0].Until.Equal(after(tc.until)) {
+				t.Errorf("until %v", d.Reasons[0].Until)
+			}
+		})
+	}
+}
+
 func TestStartingKeepsSessionsDownUntilAllChecksAreKnown(t *testing.T) {
 	in := world()
 	in.Phase = policy.Starting

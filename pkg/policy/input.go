@@ -162,7 +162,7 @@ type ServiceMemory struct {
 	Disposition Disposition  `json:"disposition"`
 	Since       time.Time    `json:"since"`
 	Level       vip.Level    `json:"level"`               // last decided
-	RecoverAt   time.Time    `json:"recover_at,omitzero"` // end of the recovery delay that is running
+	RecoverAt   time.Time    `json:"recover_at,omitzero"` // end of the recovery delay, or of the start delay, that is running
 	Drain       DrainMemory  `json:"drain,omitzero"`
 	GrowFrom    time.Time    `json:"grow_from,omitzero"`  // since when its weight grows (slow_start)
 	Failed      bool         `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced

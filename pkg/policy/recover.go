@@ -20,10 +20,12 @@ func (m *ServiceMemory) next(in *Input, phase Phase, s *Service, lo, hi vip.Leve
 		m.Level = lo
 	}
 	if !was.Announces() && lo != hi && (lo == vip.LevelFail || phase == Starting) {
+		if was != Pending { // else it is what the agent's predecessor left, and nothing has been known since
+			m.RecoverAt = time.Time{}
+		}
 		if was != Withdrawn {
 			m.Disposition = Pending
 		}
-		m.RecoverAt = time.Time{}
 		return time.Time{}
 	}
 	m.Level = min(max(m.Level, lo), hi)

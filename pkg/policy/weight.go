@@ -6,13 +6,13 @@ import "time"
 const growSteps = 10
 
 // grow begins the slow start of a service that is announced again. The first
-// announcement of an agent has none: where all servers start at once there is
-// nobody else to carry the load.
+// announcement of an agent has none, unless its predecessor saw the service fail: where
+// all servers start at once there is nobody else to carry the load.
 func grow(now time.Time, m, prev *ServiceMemory) {
 	switch {
 	case !m.Disposition.Announces():
 		m.GrowFrom = time.Time{}
-	case prev.Disposition == Withdrawn, prev.Disposition == Recovering, prev.Disposition == Drained:
+	case prev.Failed, prev.Disposition == Withdrawn, prev.Disposition == Recovering, prev.Disposition == Drained:
 		m.GrowFrom = now
 	}
 }

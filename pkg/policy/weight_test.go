@@ -37,6 +37,19 @@ func TestAWeightGrowsAfterAFailure(t *testing.T) {
 	}
 }
 
+func TestAWeightGrowsAfterAFailureThatAnEarlierAgentSaw(t *testing.T) {
+	in := world()
+	in.Services[0].ECMP.Weight, in.Services[0].ECMP.SlowStart = 200, 10*time.Second
+	in.Prev.Services = map[string]*policy.ServiceMemory{"web": {Failed: true, RecoverAt: epoch}}
+	if w := policy.Decide(in).Announcements[0].Weight; w != 20 {
+		t.Errorf("weight %d after a failure", w)
+	}
+	in.Prev.Services = map[string]*policy.ServiceMemory{"web": {Flaps: []time.Time{epoch}}}
+	if w := policy.Decide(in).Announcements[0].Weight; w != 200 {
+		t.Errorf("weight %d of what had recovered", w)
+	}
+}
+
 func TestASmallWeightIsNeverNone(t *testing.T) {
 	in := world()
 	in.Services[0].RecoveryDelay = 0
