@@ -12,9 +12,13 @@ type grid struct {
 
 // beside counts a probe that began at start and ended at now without a slot of its
 // own: a faster pace waits from there, and what is over by now is not made up for.
+// Where slots had to wait for it, they begin anew with it.
 func (g *grid) beside(start, now time.Time) {
 	if g.last.IsZero() {
 		return // the first probe is still to come
+	}
+	if !g.next.After(start) {
+		g.next = start.Add(g.every)
 	}
 	g.last = start
 	g.skip(now)

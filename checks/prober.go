@@ -70,9 +70,8 @@ func (p *prober) setFast(fast bool) {
 func (p *prober) wake(w wakes) {
 	select {
 	case before := <-p.woken:
-		for t, at := range before {
-			w.add(t, at)
-		}
+		before.addAll(w)
+		w = before
 	default:
 	}
 	p.woken <- w
@@ -124,6 +123,7 @@ func (p *prober) run(ctx context.Context) {
 	trigger := vip.TriggerStart
 	owed := wakes{}
 	var woken time.Time // when the last probe began that was owed
+	var grace time.Time // until then what has ended may come back
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,12 +131,14 @@ func (p *prober) run(ctx context.Context) {
 		case fast := <-p.fast:
 			slots.pace(p.config.Every(fast), time.Now())
 		case w := <-p.woken:
-			for t, at := range w {
-				owed.add(t, at)
+			at, ended := w.ended()
+			if _, before := owed.ended(); ended && !before && !at.Before(grace) { // else it has the rest of that grace
+				grace = at.Add(p.config.GoneGrace)
 			}
+			owed.addAll(w)
 		case <-timer.C:
 			start := time.Now()
-			why, extra := owed.take(start)
+			why, extra := owed.take(start, grace)
 			if extra {
 				woken = start
 			} else {
@@ -157,7 +159,7 @@ func (p *prober) run(ctx context.Context) {
 			}
 		}
 		next := slots.next
-		if at, ok := owed.next(woken); ok && at.Before(next) {
+		if at, ok := owed.next(woken, grace); ok && (at.Before(next) || owed.held()) {
 			next = at
 		}
 		timer.Reset(time.Until(next))

@@ -58,10 +58,9 @@ type Runner struct {
 	rung    chan struct{}         // of one: there is something in wakes
 	ticks   atomic.Pointer[ticks] // Run's goroutine alone writes it
 
-	mu     sync.Mutex               // guards these three, for a few lines
-	wakes  map[string]wakes         // by check: what Wake was asked and Run has not taken
-	graces map[string]time.Duration // by check: its gone_grace, where it has one
-	latest map[string]Report        // by check: what the application said last
+	mu     sync.Mutex        // guards these two, for a few lines
+	wakes  map[string]wakes  // by check: what Wake was asked and Run has not taken
+	latest map[string]Report // by check: what the application said last
 
 	// Run's goroutine alone.
 	probers map[string]*prober
@@ -96,20 +95,18 @@ func (r *Runner) Apply(set []Probe) {
 
 // Wake asks for one more probe of a check besides those of its interval: something
 // happened that its result may depend on. It comes at once, or, where gone says that
-// the service's end is what happened, after the check's gone_grace. What is asked for
+// the service's end is what happened, after the check's gone_grace: until then no other
+// probe starts either, unless what ended is told to be back, or somebody asks. An end
+// within the grace of another has only the rest of that. What is asked for
 // within 100 ms of another such probe waits for the rest of that time, and one probe
 // answers all that is due. A name that is not in the set is ignored. Any goroutine
 // may call it; it does not block.
 func (r *Runner) Wake(check string, t vip.Trigger, gone bool) {
-	at := time.Now()
 	r.mu.Lock()
-	if gone {
-		at = at.Add(r.graces[check])
-	}
 	if r.wakes[check] == nil {
 		r.wakes[check] = wakes{}
 	}
-	r.wakes[check].add(t, at)
+	r.wakes[check].add(t, wake{at: time.Now(), gone: gone})
 	r.mu.Unlock()
 	select {
 	case r.rung <- struct{}{}:
@@ -179,15 +176,6 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // replace brings the probers in line with set.
 func (r *Runner) replace(ctx context.Context, set []Probe) {
-	graces := make(map[string]time.Duration)
-	for _, want := range set {
-		if want.GoneGrace > 0 {
-			graces[want.Name] = want.GoneGrace
-		}
-	}
-	r.mu.Lock()
-	r.graces = graces
-	r.mu.Unlock()
 	r.round++
 	window := max(maxPhase, time.Duration(len(set))*phaseShare)
 	for _, want := range set {
