@@ -21,8 +21,8 @@ import (
 type Config struct {
 	Name         string        `yaml:"name" doc:"unique name, used by services, status, logs and metrics"`
 	Kind         Kind          `yaml:",kind" doc:"exactly one of the kinds below"`
-	Interval     time.Duration `yaml:"interval" default:"1s" doc:"between the starts of two probes, 10ms to 1h"`
-	FastInterval time.Duration `yaml:"fast_interval" doc:"instead of interval while a change is pending, 10ms to interval; default: 200ms, or interval where that is shorter"`
+	Interval     time.Duration `yaml:"interval" default:"1s" doc:"between the starts of two probes, 10ms to 1h; of a heartbeat: after a report, until that counts again"`
+	FastInterval time.Duration `yaml:"fast_interval" doc:"instead of interval while a change is pending, 10ms to interval; default: 200ms, or interval where that is shorter. Not for a heartbeat: nobody is asked"`
 	Timeout      time.Duration `yaml:"timeout" default:"500ms" doc:"for one whole probe, name resolution included, 1ms to 1m; may be longer than interval: a probe never overlaps the next"`
 	Rise         int           `yaml:"rise" default:"2" doc:"good results in a row before it counts as better, 1 to 100"`
 	Fall         int           `yaml:"fall" default:"2" doc:"bad results in a row before it counts as worse, 1 to 100"`
@@ -67,8 +67,9 @@ const defaultFast = 200 * time.Millisecond
 
 // Every is the time between the starts of two probes.
 func (c Config) Every(fast bool) time.Duration {
+	_, told := c.Kind.(*Heartbeat)
 	switch {
-	case !fast:
+	case !fast || told:
 		return c.Interval
 	case c.FastInterval == 0:
 		return min(defaultFast, c.Interval)
@@ -142,6 +143,9 @@ func (c Config) Validate() (ps []vip.Problem) {
 	ps = append(ps, within("timeout", c.Timeout, time.Millisecond, time.Minute, "1ms to 1m")...)
 	ps = append(ps, within("rise", c.Rise, 1, 100, "1 to 100")...)
 	ps = append(ps, within("fall", c.Fall, 1, 100, "1 to 100")...)
+	if _, told := c.Kind.(*Heartbeat); told && c.Watch != nil {
+		ps = append(ps, vip.Problem{Path: "watch", Message: "wakes nobody: a heartbeat does not ask, the application reports"})
+	}
 	ps = append(ps, vip.Under("watch", c.Watch.validate())...)
 	ps = append(ps, within("gone_grace", c.GoneGrace, 0, time.Minute, "0s to 1m")...)
 	ps = append(ps, within("degraded_above", c.SlowAfter, 0, c.Timeout, fmt.Sprintf("0s to timeout, which is %s", c.Timeout))...)

@@ -73,6 +73,8 @@ func TestValidate(t *testing.T) {
 			"fall: -1: is out of range (allowed: 1 to 100)",
 			"error_hold: -1s: is out of range (allowed: 0s to 24h)",
 		}},
+		{"a heartbeat that watches", with(func(c *Config) { c.Kind, c.Watch = &Heartbeat{TTL: time.Second}, &Watch{PIDFile: "/run/app.pid"} }), []string{
+			"watch: wakes nobody: a heartbeat does not ask, the application reports"}},
 		{"a fast interval over the interval", with(func(c *Config) { c.FastInterval = 2 * time.Second }), []string{
 			"fast_interval: 2s: is out of range (allowed: 10ms to interval, which is 1s)"}},
 

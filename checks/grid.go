@@ -24,6 +24,11 @@ func (g *grid) beside(start, now time.Time) {
 	g.skip(now)
 }
 
+// anew has the slots begin with a probe that began at start.
+func (g *grid) anew(start time.Time) {
+	g.last, g.next = start, start.Add(g.every)
+}
+
 // advance moves on from the slot whose probe ended at now to the first later
 // one that is not already over: what was missed is skipped, not made up for.
 func (g *grid) advance(now time.Time) {

@@ -9,10 +9,11 @@ import (
 )
 
 // Heartbeat does not ask: the application reports over the API how it is, and silence
-// beyond TTL fails. Each probe looks at the latest report, so that rise and fall count
-// as with every other kind; a report has it looked at once.
+// for TTL fails. A probe is a look at the latest report: one when it comes, and then one
+// each interval until the next report. There is no faster pace, since a report that is
+// looked at more often says no more.
 type Heartbeat struct {
-	TTL   time.Duration `yaml:"ttl" doc:"silence for longer than this fails, 100ms to 1h"`
+	TTL   time.Duration `yaml:"ttl" doc:"silence for so long fails, at each interval from then on, 100ms to 1h"`
 	Users []string      `yaml:"users" doc:"who may report, besides root and api.operators; they need api.group to connect"`
 }
 
@@ -41,10 +42,10 @@ func (h *Heartbeat) Checker() (Checker, error) { return nil, errors.New("nobody 
 func (h *Heartbeat) judge(r Report, since, now time.Time) vip.Result {
 	silent := now.Sub(later(r.At, since))
 	switch {
-	case silent > h.TTL && r.At.IsZero():
+	case silent >= h.TTL && r.At.IsZero():
 		return vip.Result{Outcome: vip.Fail, Class: vip.ClassTimeout, Detail: fmt.Sprintf("no report yet, for %s", silent.Truncate(time.Millisecond))}
-	case silent > h.TTL:
-		return vip.Result{Outcome: vip.Fail, Class: vip.ClassTimeout, Detail: fmt.Sprintf("no report for %s, more than ttl of %s", silent.Truncate(time.Millisecond), h.TTL)}
+	case silent >= h.TTL:
+		return vip.Result{Outcome: vip.Fail, Class: vip.ClassTimeout, Detail: fmt.Sprintf("no report for %s, and ttl is %s", silent.Truncate(time.Millisecond), h.TTL)}
 	case r.At.IsZero():
 		return vip.Result{}
 	}

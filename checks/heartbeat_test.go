@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -36,12 +38,56 @@ func TestAHeartbeatIsWhatWasReported(t *testing.T) {
 			}
 		}
 		pass(3 * time.Second)
-		if last := r.of("app")[len(r.of("app"))-1]; last.Outcome != vip.Fail || last.Class != vip.ClassTimeout || !strings.Contains(last.Detail, "more than ttl of 2s") {
+		if last := r.of("app")[len(r.of("app"))-1]; last.Outcome != vip.Fail || last.Class != vip.ClassTimeout || !strings.Contains(last.Detail, "and ttl is 2s") {
 			t.Errorf("after a silence: %+v", last)
 		}
 		r.Report("nobody", Report{At: time.Now()}) // is ignored
 		pass(time.Second)
 	})
+}
+
+// A report counts when it comes and each interval later, until the next one; silence
+// each interval from ttl on. That a change is pending makes nothing count sooner.
+func TestWhenAReportCounts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reports []int // milliseconds after the first one
+		want    []time.Duration
+		silent  int // the first look of these that found silence
+	}{
+		"one":                          {[]int{0}, ms(0, 1000, 2000, 3000, 4000), 3},
+		"one more often than interval": {[]int{0, 600, 1200, 1800, 2400}, ms(0, 600, 1200, 1800, 2400, 3400, 4400), 7},
+		"one less often":               {[]int{0, 1500, 3000}, ms(0, 1000, 1500, 2500, 3000, 4000), 6},
+		"two at once are one":          {[]int{0, 20, 40}, ms(0, 100, 1100, 2100, 3100, 4100), 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				c := heartbeat()
+				c.Kind = &Heartbeat{TTL: 3 * time.Second}
+				r.Apply([]Probe{{Config: c, Fast: true}})
+				pass(1333 * time.Millisecond)
+				zero := time.Now()
+				for _, at := range tc.reports {
+					pass(time.Until(zero.Add(time.Duration(at) * time.Millisecond)))
+					r.Report("app", Report{At: time.Now(), Outcome: vip.Fail})
+				}
+				pass(time.Until(zero.Add(4450 * time.Millisecond)))
+				var got []time.Duration
+				silent := 0
+				for _, v := range r.of("app") {
+					got = append(got, v.At.Sub(zero))
+					if v.Class != vip.ClassTimeout {
+						silent++
+					}
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("looks (-want +got):\n%s", diff)
+				}
+				if silent != tc.silent {
+					t.Errorf("silence from look %d on, want %d", silent, tc.silent)
+				}
+			})
+		})
+	}
 }
 
 func TestAHeartbeatThatNeverCameFailsAfterItsTTL(t *testing.T) {

@@ -152,9 +152,12 @@ func (p *prober) run(ctx context.Context) {
 			if r.Outcome != vip.Unknown {
 				p.report(r)
 			}
-			if extra {
+			switch {
+			case why == vip.TriggerReport: // looked at again an interval later
+				slots.anew(start)
+			case extra:
 				slots.beside(start, r.At)
-			} else {
+			default:
 				slots.advance(r.At)
 			}
 		}
