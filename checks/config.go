@@ -77,6 +77,15 @@ func (c Config) Every(fast bool) time.Duration {
 	return c.FastInterval
 }
 
+// FirstVerdict is how long the first verdict may take from the first probe on.
+func (c Config) FirstVerdict() time.Duration {
+	d := time.Duration(max(c.Rise, c.Fall)) * (c.Interval + c.Timeout)
+	if h, told := c.Kind.(*Heartbeat); told {
+		d += h.TTL // until it reports, or not
+	}
+	return d
+}
+
 // Equal compares everything that was configured.
 func (c Config) Equal(d Config) bool {
 	same := (c.Kind == d.Kind || reflect.DeepEqual(c.Kind, d.Kind)) && (c.Watch == d.Watch || reflect.DeepEqual(c.Watch, d.Watch))

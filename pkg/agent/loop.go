@@ -314,8 +314,10 @@ func (l *loop) take(c *config.Config) {
 		params := paramsOf(cc)
 		k := l.checks[cc.Name]
 		if k == nil {
-			k = &check{health: health.New(params, l.at),
-				pendingUntil: l.at.Add(time.Duration(max(cc.Rise, cc.Fall)) * (cc.Interval + cc.Timeout))}
+			k = &check{health: health.New(params, l.at)}
+		}
+		if !k.config.Equal(cc) { // it starts anew
+			k.pendingUntil = l.at.Add(cc.FirstVerdict())
 		}
 		k.config, k.connects, k.health.Params = cc, cc.Connects(), params
 		known[cc.Name], facts[cc.Name] = k, k.facts()
@@ -337,6 +339,7 @@ func paramsOf(c checks.Config) health.Params {
 }
 
 func (c *check) facts() policy.Check {
+	_, told := c.config.Kind.(*checks.Heartbeat)
 	return policy.Check{Scope: c.config.Scope, Params: c.health.Params, Verdict: c.health.Verdict,
-		Pending: c.health.Pending(), PendingUntil: c.pendingUntil}
+		Pending: c.health.Pending(), PendingUntil: c.pendingUntil, TakesTime: told}
 }

@@ -73,7 +73,8 @@ func (d *decider) wake(t time.Time) {
 }
 
 // phase ends Starting once every check that a service needs has its first
-// verdict, so that the first UPDATEs and End-of-RIB tell the whole truth.
+// verdict, so that the first UPDATEs and End-of-RIB tell the whole truth. One that
+// takes its time, or has none in time, keeps its own services back, not the others.
 func (d *decider) phase() Phase {
 	if d.in.Phase != Starting {
 		return d.in.Phase
@@ -81,8 +82,8 @@ func (d *decider) phase() Phase {
 	settled := true
 	for i := range d.in.Services {
 		for _, l := range d.leaves(&d.in.Services[i]) {
-			// One that cannot ask keeps its own services back, not the others.
-			if lo, hi := d.checkBounds(l.check, l.floor); lo != hi && d.in.Now.Before(d.in.Checks[l.check].PendingUntil) {
+			c := d.in.Checks[l.check]
+			if lo, hi := d.checkBounds(l.check, l.floor); lo != hi && d.in.Now.Before(c.PendingUntil) && !c.TakesTime {
 				settled = false
 			}
 		}

@@ -283,6 +283,22 @@ func TestStartingKeepsSessionsDownUntilAllChecksAreKnown(t *testing.T) {
 	}
 }
 
+func TestACheckThatTakesItsTimeKeepsBackItsOwnServiceAlone(t *testing.T) {
+	in := world()
+	in.Phase = policy.Starting
+	in.Checks["slow"] = policy.Check{PendingUntil: after(time.Hour), TakesTime: true}
+	slow := in.Services[0]
+	slow.Name, slow.Addresses, slow.Require = "slow", []policy.HostPrefix{{Prefix: netip.MustParsePrefix("192.0.2.11/32")}}, all(check("slow"))
+	in.Services = append(in.Services, slow)
+	out := policy.Decide(in)
+	if out.Phase != policy.Running || !out.Sessions[0].Up {
+		t.Errorf("phase %v, sessions %v", out.Phase, out.Sessions)
+	}
+	if web, slow := out.Decisions[0], out.Decisions[1]; web.Disposition != policy.Announced || slow.Disposition != policy.Pending {
+		t.Errorf("web is %v, slow is %v because of %v", web.Disposition, slow.Disposition, slow.Reasons)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	lost := func(ats ...time.Duration) (out []time.Time) {
 		for _, d := range ats {

@@ -55,6 +55,7 @@ type Check struct {
 	Verdict      health.Verdict
 	Pending      bool      // a change of verdict is under way
 	PendingUntil time.Time // when a check that is still Unknown counts as failed, or as on_error says
+	TakesTime    bool      // its first verdict may come late, and that is no fault: Starting does not wait for it
 }
 
 // Drain is what an operator wants off the network.
