@@ -310,8 +310,9 @@ func (l *loop) take(c *config.Config) {
 	l.config = c
 	facts := make(map[string]policy.Check, len(c.Checks))
 	known := make(map[string]*check, len(c.Checks))
+	local := localChecks(c)
 	for _, cc := range c.Checks {
-		params := paramsOf(cc)
+		params := paramsOf(cc, local[cc.Name])
 		k := l.checks[cc.Name]
 		if k == nil {
 			k = &check{health: health.New(params, l.at)}
@@ -329,10 +330,19 @@ func (l *loop) take(c *config.Config) {
 	l.input.Peers, l.input.ImportDefault = policyPeers(c.BGP.Peers), c.BGP.ImportDefault
 }
 
-func paramsOf(c checks.Config) health.Params {
+// localChecks are the checks that a service refers to as local.
+func localChecks(c *config.Config) map[string]bool {
+	scopes := make(map[string]vip.Scope, len(c.Checks))
+	for _, cc := range c.Checks {
+		scopes[cc.Name] = cc.Scope
+	}
+	return policy.Local(c.Services, scopes)
+}
+
+func paramsOf(c checks.Config, local bool) health.Params {
 	p := health.Params{Rise: c.Rise, Fall: c.Fall, ErrorHold: c.ErrorHold, OnError: c.OnError,
 		OnTimeout: c.OnTimeout, OnGone: c.OnGone, SlowAfter: c.SlowAfter}
-	if c.Scope == vip.ScopeDependency {
+	if !local {
 		p.OnGone = vip.OnGoneProbe // what others share is not judged by one listener
 	}
 	return p

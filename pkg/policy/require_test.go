@@ -1,6 +1,9 @@
 package policy_test
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +62,35 @@ func TestReferences(t *testing.T) {
 			got := policy.Decide(in).Decisions[0]
 			if got.Disposition != tc.want || !strings.HasPrefix(got.Reasons[0].String(), tc.reason) {
 				t.Errorf("%s because of %v, want %s because of %s", got.Disposition, got.Reasons, tc.want, tc.reason)
+			}
+		})
+	}
+}
+
+func TestALocalCheckIsOneThatAServiceRefersToAsLocal(t *testing.T) {
+	scopes := map[string]vip.Scope{"web": vip.ScopeLocal, "db": vip.ScopeDependency, "spare": vip.ScopeLocal}
+	for name, tc := range map[string]struct {
+		services []policy.Require // of services s0, s1 and so on
+		want     []string
+	}{
+		"by its own scope":                {[]policy.Require{all(check("web"), check("db"))}, []string{"web"}},
+		"by the reference":                {[]policy.Require{all(checkAs("web", vip.ScopeDependency), checkAs("db", vip.ScopeLocal))}, []string{"db"}},
+		"advisory is not":                 {[]policy.Require{all(checkAs("web", vip.ScopeAdvisory))}, nil},
+		"one service as local is enough":  {[]policy.Require{all(checkAs("web", vip.ScopeDependency)), all(check("web"))}, []string{"web"}},
+		"one place as local is enough":    {[]policy.Require{all(checkAs("web", vip.ScopeDependency), check("web"))}, []string{"web"}},
+		"nobody refers to it":             {[]policy.Require{{Rule: policy.RuleNone}}, nil},
+		"through a service":               {[]policy.Require{requires("s1"), checkAs("web", vip.ScopeLocal)}, []string{"web"}},
+		"a service as dependency":         {[]policy.Require{requiresAs("s1", vip.ScopeDependency), checkAs("db", vip.ScopeLocal)}, []string{"db"}}, // s1's own
+		"a dependency of a local service": {[]policy.Require{requiresAs("s1", vip.ScopeLocal), all(checkAs("web", vip.ScopeDependency))}, nil},
+		"any of several":                  {[]policy.Require{{Rule: policy.RuleAny, Of: []policy.Require{check("web"), check("spare")}}}, []string{"spare", "web"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var services []policy.Service
+			for i, r := range tc.services {
+				services = append(services, policy.Service{Name: fmt.Sprintf("s%d", i), Require: r})
+			}
+			if got := slices.Sorted(maps.Keys(policy.Local(services, scopes))); !slices.Equal(got, tc.want) {
+				t.Errorf("local %v, want %v", got, tc.want)
 			}
 		})
 	}
