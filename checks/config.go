@@ -77,7 +77,10 @@ func (c Config) Every(fast bool) time.Duration {
 	return c.FastInterval
 }
 
-// FirstVerdict is how long the first verdict may take from the first probe on.
+// FirstVerdict is how long the first verdict may take from a new check's start on.
+// The longer one of Rise and Fall counts: by Fall alone a check that passes each time,
+// but has to do so more often, would count as failed before its rise is complete. A bad
+// one need not wait for this, since it fails by its Fall.
 func (c Config) FirstVerdict() time.Duration {
 	d := time.Duration(max(c.Rise, c.Fall)) * (c.Interval + c.Timeout)
 	if h, told := c.Kind.(*Heartbeat); told {
