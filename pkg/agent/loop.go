@@ -265,6 +265,9 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 		if verdict {
 			l.recordVerdict(r.Check, before, c.health.Verdict)
 		}
+		if !before.ErrorSince.IsZero() && c.health.Verdict.ErrorSince.IsZero() { // what it could not ask says nothing: its time begins now
+			c.pendingUntil = l.at.Add(c.config.FirstVerdict())
+		}
 		if verdict || pending != c.health.Pending() {
 			if changed == nil {
 				changed = maps.Clone(l.input.Checks)
