@@ -817,7 +817,7 @@ func (x *DrainIntent) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
-// Hook is one command that runs on changes: totals since it was configured.
+// Hook is one command that runs on changes: totals since its name was configured.
 type Hook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As configured.
@@ -826,7 +826,7 @@ type Hook struct {
 	Runs uint64 `protobuf:"varint,2,opt,name=runs,proto3" json:"runs,omitempty"`
 	// Of them, those that failed.
 	Failed uint64 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
-	// Events that it was not told of: it was too slow.
+	// Events that it was not told of: it was too slow, or a reload changed it.
 	Dropped uint64 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	// How the last failure came, one line; empty: there was none.
 	LastFailure   string `protobuf:"bytes,5,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
