@@ -54,6 +54,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	gone CHECK | appears CHECK     the kernel says that its listener ended, or is there
 //	wants probe CHECK              as a client; what it is answered is seen
 //	wants drain|undrain NAME [DURATION] [REASON]   node is all of it
+//	drains full|work               no wish is taken any more
 //	reports CHECK USER OUTCOME [DETAIL]   an application
 //	drainfile there|gone [REASON]  the file that drains the node
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
@@ -267,6 +268,8 @@ func (h *house) do(words []string) error {
 			func(_ api.Reply, err error) {
 				h.seen.add("client", "%s reports %s to %s: error %v", args[1], args[2], args[0], err)
 			}})
+	case "drains":
+		return h.drains.fault(args[0])
 	case "drainfile":
 		h.mail.drainFile(drainFile{there: args[0] == "there", reason: strings.TrimSpace(strings.Join(args[1:], " "))})
 	case "flows":

@@ -41,8 +41,8 @@ type receivers struct {
 	flows     func([]netip.Addr)
 	wake      func(check string, t vip.Trigger, gone bool)
 	report    func(check string, r checks.Report)
-	drain     func(d intent.Drain, done func(error))
-	undrain   func(service string, done func(error))
+	drain     func(d intent.Drain, done func(error)) error
+	undrain   func(service string, done func(error)) error
 	hooks     func([]hook.Config)
 	fire      func(hook.Event)
 	prepare   func(argv []string, timeout time.Duration, ev hook.Event, done func(error))
