@@ -258,8 +258,8 @@ func (h *house) do(words []string) error {
 		h.showStatus(h.status.Load())
 	case "gone", "appears":
 		gone := verb == "gone"
-		h.runner.Wake(args[0], vip.TriggerListener, gone)
 		h.mail.hint(hint.Hint{Check: args[0], Source: hint.Listener, Gone: gone, Detail: "127.0.0.1:80 " + verb, At: time.Now()})
+		h.runner.Wake(args[0], vip.TriggerListener, gone)
 	case "wants":
 		return h.wants(args[0], args[1], words[3:])
 	case "reports":

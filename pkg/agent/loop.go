@@ -82,6 +82,8 @@ type check struct {
 	pendingUntil time.Time
 	probes       uint64
 	woken        status.Woken
+	heard        map[vip.Trigger]heard // what no probe has answered
+	told         map[told]*toldOf      // of which probes that were woken there are records
 }
 
 func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
@@ -138,6 +140,7 @@ func (l *loop) turn() {
 	l.beat.Store(&at)
 	hangIfAsked()
 	got := l.mail.take()
+	l.takeHeard(got.heard)
 	decide := l.takeResults(got.results)
 	if got.bgp != nil {
 		l.input.Sessions, l.input.Sent = got.bgp.Sessions, got.bgp.Sent
@@ -167,7 +170,7 @@ func (l *loop) turn() {
 	if got.hooks != nil {
 		l.snapshot.Hooks, l.fresh = got.hooks, true
 	}
-	l.takeHints(got.hints, got.blind)
+	l.takeBlind(got.blind)
 	for _, w := range got.wishes {
 		l.grant(w)
 	}
@@ -262,6 +265,7 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 		l.urgent = l.urgent || r.Trigger == vip.TriggerRequest
 		before, pending := c.health.Verdict, c.health.Pending()
 		verdict := c.health.Observe(r)
+		l.recordWoken(c, r, verdict)
 		if verdict {
 			l.recordVerdict(r.Check, before, c.health.Verdict)
 		}
