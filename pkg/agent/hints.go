@@ -21,7 +21,7 @@ var triggers = map[hint.Source]vip.Trigger{
 // left for the loop first, to be there when the result comes.
 func (a *Agent) hint(h hint.Hint) {
 	if h.Check == drainFileWatch {
-		a.tellDrainFile()
+		a.drainFile.ask()
 		return
 	}
 	a.mail.hint(h)
@@ -131,6 +131,7 @@ func (l *loop) takeBlind(blind *hint.Report) {
 	for _, m := range blind.Missing {
 		l.blind[m.Check] = strings.TrimPrefix(fmt.Sprintf("%s; %s: %s", l.blind[m.Check], m.Source, m.Detail), "; ")
 	}
+	l.warnOfDrains()
 	l.fresh = true
 }
 

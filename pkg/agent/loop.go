@@ -63,6 +63,7 @@ type loop struct {
 	input     policy.Input
 	desired   policy.Desired
 	asked     map[string]policy.Drain // drains that operators asked for
+	unsaved   string                  // what is wrong with them on disk; empty: nothing
 	drainFile drainFile
 	preparing map[string]uint64 // by service: which pre_drain of all is under way, or has ended
 	prepares  uint64            // so many there were

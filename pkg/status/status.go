@@ -30,7 +30,7 @@ type Snapshot struct {
 	Events   []event.Record // the latest, oldest first
 	Hooks    []Hook         // in the order of the file
 	Reload   Reload
-	Intents  string // why drains will not survive a restart, and what to do; empty: they will
+	Intents  string // what is wrong with drains, on disk and on their way to us, and what to do; empty: nothing
 	Counters Counters
 }
 

@@ -565,8 +565,8 @@ type Status struct {
 	// This host's default routes that come from the peers, and those that should
 	// be there; empty unless they are asked for.
 	DefaultRoutes []*DefaultRoute `protobuf:"bytes,14,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
-	// Why drains will not survive a restart of the agent, or have not survived one, and
-	// what to do; empty: all is well.
+	// Why drains will not survive a restart of the agent, or have not survived one, or why
+	// drain_file is heard of late, and what to do; empty: all is well.
 	IntentsWarning string `protobuf:"bytes,15,opt,name=intents_warning,json=intentsWarning,proto3" json:"intents_warning,omitempty"`
 	// In the order of the configuration.
 	Hooks []*Hook `protobuf:"bytes,16,rep,name=hooks,proto3" json:"hooks,omitempty"`
