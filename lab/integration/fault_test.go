@@ -71,23 +71,28 @@ func (u usage) String() string {
 
 func mb(bytes int64) float64 { return float64(bytes) / 1e6 }
 
+// metric is the value of a series in a page of metrics, by its name and labels as they
+// are written.
+func (r *rig) metric(page, series string) float64 {
+	r.t.Helper()
+	for line := range strings.Lines(page) {
+		if text, ok := strings.CutPrefix(line, series+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	r.t.Fatalf("no %s in:\n%s", series, page)
+	return 0
+}
+
 // usage reads the metrics of the agent of a node.
 func (r *rig) usage(node string) usage {
 	r.t.Helper()
 	page := r.http(node, "/metrics")
-	value := func(name string) float64 {
-		for line := range strings.Lines(page) {
-			if text, ok := strings.CutPrefix(line, name+" "); ok {
-				v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-				if err != nil {
-					r.t.Fatal(err)
-				}
-				return v
-			}
-		}
-		r.t.Fatalf("/metrics of %s has no %s", node, name)
-		return 0
-	}
+	value := func(name string) float64 { return r.metric(page, name) }
 	return usage{
 		Resident: int64(value("process_resident_memory_bytes")), Heap: int64(value("go_memstats_heap_alloc_bytes")),
 		Descriptors: int(value("process_open_fds")), Goroutines: int(value("go_goroutines")),

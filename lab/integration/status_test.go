@@ -33,6 +33,7 @@ type agentStatus struct {
 		Ours                 bool
 		Lost                 []time.Time
 	}
+	Events []struct{ Kind, Name, From, To, Reason string }
 	Reload *struct {
 		At    time.Time
 		Error string

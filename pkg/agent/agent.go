@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -60,7 +59,7 @@ type Agent struct {
 	memory  *memory.Store
 	hooks   *hook.Engine
 
-	drainPath atomic.Pointer[string] // of the file that drains the node, as configured; empty: none
+	drainFile *drainLook
 	api       *api.Server
 	web       *web.Server
 }
@@ -91,8 +90,8 @@ func New(o Options) (*Agent, error) {
 		hooks: a.hooks.Apply, fire: a.hooks.Fire, prepare: a.hooks.Prepare, keep: a.memory.Keep},
 		a.mail, a.snapshots, o.Log)
 	a.loop.input.Booted = booted()
-	a.drainPath.Store(&o.Config.DrainFile)
-	a.loop.drainFile = lookAtDrainFile(o.Config.DrainFile)
+	a.drainFile = newDrainLook(o.Config.DrainFile, lookAtDrainFile, a.mail.drainFile)
+	a.loop.drainFile = a.drainFile.told
 	a.loop.drainFile.since = time.Now()
 	a.loop.takeIntents(a.intents.Load()) // before the first decision: what is drained is never announced in between
 	a.loop.remember(a.memory.Load())
@@ -137,10 +136,10 @@ func (a *Agent) Reload() {
 	c, err := a.options.Load()
 	if err == nil {
 		a.warnRestart(c)
-		a.drainPath.Store(&c.DrainFile)
+		a.drainFile.path.Store(&c.DrainFile)
 	}
 	a.mail.reload(reload{config: c, err: err})
-	a.tellDrainFile()
+	a.drainFile.ask()
 }
 
 // warnRestart says what a reload cannot change.
@@ -181,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("flow", a.flows.Run)
 	start("intent", a.intents.Run)
 	start("memory", a.memory.Run)
+	start("drain file", a.drainFile.run)
 	start("hook", a.hooks.Run)
 	start("api", a.api.Run)
 	start("web", a.web.Run)

@@ -22,24 +22,38 @@ func (l *loop) takeIntents(r intent.Report) {
 	for _, d := range r.Drains {
 		l.asked[d.Service] = policy.Drain{Since: d.At, Until: d.Until, Reason: d.Reason, Actor: d.Actor}
 	}
-	l.snapshot.Intents = r.Detail
+	l.unsaved = r.Detail
+	l.warnOfDrains()
 	l.joinDrains()
 }
 
 // takeDrainFile makes a file part of it.
 func (l *loop) takeDrainFile(f drainFile) {
-	if f == l.drainFile {
-		return
-	}
+	since := l.drainFile.since
 	if f.there != l.drainFile.there {
 		what := map[bool]string{true: "drain asked for", false: "undrain asked for"}[f.there]
 		l.record(event.Record{Kind: event.KindAgent, Name: l.config.Node, To: what, Reason: strings.TrimSuffix("by drain_file: "+f.reason, ": ")})
-		f.since = l.at
-	} else {
-		f.since = l.drainFile.since
+		since = l.at
 	}
 	l.drainFile = f
+	l.drainFile.since = since
+	l.warnOfDrains()
 	l.joinDrains()
+}
+
+// warnOfDrains says what is wrong with what operators want, and with how we hear of it.
+func (l *loop) warnOfDrains() {
+	var all []string
+	if l.unsaved != "" {
+		all = append(all, l.unsaved)
+	}
+	if why := l.blind[drainFileWatch]; why != "" {
+		all = append(all, "drain_file is seen within a second, not at once: "+why)
+	}
+	if l.drainFile.warning != "" {
+		all = append(all, l.drainFile.warning)
+	}
+	l.snapshot.Intents = strings.Join(all, "; ")
 }
 
 // joinDrains puts both together. What an operator said of the node comes before the
@@ -58,7 +72,9 @@ func (l *loop) joinDrains() {
 type drainFile struct {
 	there  bool
 	reason string
-	since  time.Time // when the loop heard of it first
+
+	warning string    // why that is not certain; empty: it is
+	since   time.Time // when the loop heard of it first
 }
 
 // drainFileWatch is the name under which the file is watched; no check can have it.
@@ -75,7 +91,10 @@ func lookAtDrainFile(path string) drainFile {
 	if errors.Is(err, fs.ErrNotExist) {
 		return drainFile{}
 	}
-	if err != nil || !info.Mode().IsRegular() {
+	if err != nil {
+		return drainFile{there: true, warning: "drain_file counts as there: " + err.Error()}
+	}
+	if !info.Mode().IsRegular() {
 		return drainFile{there: true}
 	}
 	f, err := os.Open(path)
@@ -86,6 +105,3 @@ func lookAtDrainFile(path string) drainFile {
 	line, _ := bufio.NewReader(io.LimitReader(f, 2*vip.MaxLine)).ReadString('\n')
 	return drainFile{there: true, reason: vip.Line(line)}
 }
-
-// tellDrainFile looks, and tells the loop.
-func (a *Agent) tellDrainFile() { a.mail.drainFile(lookAtDrainFile(*a.drainPath.Load())) }

@@ -508,6 +508,7 @@ type fakeDrains struct {
 	mu   sync.Mutex
 	mail *mailbox
 	set  []intent.Drain
+	full bool // it refuses everything
 }
 
 // begin has an agent hear of drains, first of those that an earlier one heard of.
@@ -518,8 +519,10 @@ func (f *fakeDrains) begin(m *mailbox) intent.Report {
 	return intent.Report{Drains: slices.Clone(f.set)}
 }
 
-func (f *fakeDrains) put(d intent.Drain, done func(error)) {
-	f.remove(d.Service, func(error) {})
+func (f *fakeDrains) put(d intent.Drain, done func(error)) error {
+	if err := f.remove(d.Service, func(error) {}); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if d.Left > 0 {
@@ -528,12 +531,25 @@ func (f *fakeDrains) put(d intent.Drain, done func(error)) {
 	f.set = append(f.set, d)
 	f.mail.intents(intent.Report{Drains: slices.Clone(f.set)})
 	done(nil)
+	return nil
 }
 
-func (f *fakeDrains) remove(service string, done func(error)) {
+func (f *fakeDrains) remove(service string, done func(error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.full {
+		return intent.ErrRefused
+	}
 	f.set = slices.DeleteFunc(f.set, func(d intent.Drain) bool { return d.Service == service })
 	f.mail.intents(intent.Report{Drains: slices.Clone(f.set)})
 	done(nil)
+	return nil
+}
+
+// fault makes it refuse, or take, what it is asked.
+func (f *fakeDrains) fault(what string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = what == "full"
+	return nil
 }

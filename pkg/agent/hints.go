@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/hint"
@@ -16,25 +17,113 @@ var triggers = map[hint.Source]vip.Trigger{
 	hint.Unit: vip.TriggerUnit,
 }
 
-// hint wakes the probe at once, without a turn of the loop in between, and leaves a
-// record for it.
+// hint wakes the probe at once, without a turn of the loop in between. What happened is
+// left for the loop first, to be there when the result comes.
 func (a *Agent) hint(h hint.Hint) {
 	if h.Check == drainFileWatch {
-		a.tellDrainFile()
+		a.drainFile.ask()
 		return
 	}
-	a.checks.Wake(h.Check, triggers[h.Source], h.Gone)
 	a.mail.hint(h)
+	a.checks.Wake(h.Check, triggers[h.Source], h.Gone)
 }
 
-// takeHints writes down which kernel events woke probes, and what cannot be watched.
-func (l *loop) takeHints(hints []hint.Hint, blind *hint.Report) {
-	for _, h := range hints {
-		if l.checks[h.Check] != nil {
-			l.record(event.Record{Kind: event.KindCheck, Name: h.Check, To: "woken", Reason: h.Source.String() + ": " + h.Detail})
-			l.fresh = true
-		}
+// heardOf says of which check, and from which source.
+type heardOf struct {
+	check   string
+	trigger vip.Trigger
+}
+
+// heard is what kernel events of one source said of a check, as far as no probe has
+// answered it: that what it asks is no more, and the latest after that. Both may be
+// empty.
+type heard struct {
+	gone, latest string
+	at           time.Time // of the latest
+}
+
+func heardIn(h hint.Hint) heard {
+	if h.Gone {
+		return heard{gone: h.Detail, at: h.At}
 	}
+	return heard{latest: h.Detail, at: h.At}
+}
+
+// and is h with what came later.
+func (h heard) and(later heard) heard {
+	if later.gone == "" {
+		later.gone = h.gone
+	}
+	return later
+}
+
+func (h heard) String() string {
+	if h.gone != "" && h.latest != "" {
+		return h.gone + ", then " + h.latest
+	}
+	return h.gone + h.latest
+}
+
+// takeHeard keeps what woke probes until their results come.
+func (l *loop) takeHeard(all map[heardOf]heard) {
+	for of, h := range all {
+		c := l.checks[of.check]
+		if c == nil {
+			continue // of a check that a reload removed
+		}
+		if c.heard == nil {
+			c.heard = make(map[vip.Trigger]heard)
+		}
+		c.heard[of.trigger] = c.heard[of.trigger].and(h)
+	}
+}
+
+// wokenEvery is how often a check has a record of what woke its probes, of each kind:
+// a file that changes all the time must not push everything else out of the ring.
+const wokenEvery = 10 * time.Second
+
+// told is a kind of record: by the source, and whether something was found to have
+// ended, which must not get lost among the rest.
+type told struct {
+	trigger vip.Trigger
+	ended   bool
+}
+
+// toldOf is the latest record of a kind.
+type toldOf struct {
+	at   time.Time
+	more uint64 // probes since then that have none
+}
+
+// recordWoken writes down which kernel event woke the probe with this result: always
+// where it changed the verdict, else once in wokenEvery, with how many had no record.
+func (l *loop) recordWoken(c *check, r vip.Result, verdict bool) {
+	if r.Trigger < vip.TriggerListener || r.Trigger > vip.TriggerUnit {
+		return
+	}
+	h := c.heard[r.Trigger]
+	if began := r.At.Add(-r.Latency); !h.at.After(began) { // else there is another probe to come
+		delete(c.heard, r.Trigger)
+	}
+	kind := told{r.Trigger, h.gone != "" && r.Outcome == vip.Fail}
+	last, known := c.told[kind]
+	if known && !verdict && l.at.Sub(last.at) < wokenEvery {
+		last.more++
+		return
+	}
+	reason := strings.TrimSuffix(r.Trigger.String()+": "+h.String(), ": ")
+	if known && last.more > 0 {
+		reason += fmt.Sprintf(" (%d more were not recorded)", last.more)
+	}
+	l.record(event.Record{Kind: event.KindCheck, Name: r.Check, To: "woken", Reason: reason})
+	if c.told == nil {
+		c.told = make(map[told]*toldOf)
+	}
+	c.told[kind] = &toldOf{at: l.at}
+}
+
+// takeBlind takes what cannot be watched.
+func (l *loop) takeBlind(blind *hint.Report) {
 	if blind == nil {
 		return
 	}
@@ -42,6 +131,7 @@ func (l *loop) takeHints(hints []hint.Hint, blind *hint.Report) {
 	for _, m := range blind.Missing {
 		l.blind[m.Check] = strings.TrimPrefix(fmt.Sprintf("%s; %s: %s", l.blind[m.Check], m.Source, m.Detail), "; ")
 	}
+	l.warnOfDrains()
 	l.fresh = true
 }
 

@@ -54,6 +54,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	gone CHECK | appears CHECK     the kernel says that its listener ended, or is there
 //	wants probe CHECK              as a client; what it is answered is seen
 //	wants drain|undrain NAME [DURATION] [REASON]   node is all of it
+//	drains full|work               no wish is taken any more
 //	reports CHECK USER OUTCOME [DETAIL]   an application
 //	drainfile there|gone [REASON]  the file that drains the node
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
@@ -257,8 +258,8 @@ func (h *house) do(words []string) error {
 		h.showStatus(h.status.Load())
 	case "gone", "appears":
 		gone := verb == "gone"
-		h.runner.Wake(args[0], vip.TriggerListener, gone)
 		h.mail.hint(hint.Hint{Check: args[0], Source: hint.Listener, Gone: gone, Detail: "127.0.0.1:80 " + verb, At: time.Now()})
+		h.runner.Wake(args[0], vip.TriggerListener, gone)
 	case "wants":
 		return h.wants(args[0], args[1], words[3:])
 	case "reports":
@@ -267,6 +268,8 @@ func (h *house) do(words []string) error {
 			func(_ api.Reply, err error) {
 				h.seen.add("client", "%s reports %s to %s: error %v", args[1], args[2], args[0], err)
 			}})
+	case "drains":
+		return h.drains.fault(args[0])
 	case "drainfile":
 		h.mail.drainFile(drainFile{there: args[0] == "there", reason: strings.TrimSpace(strings.Join(args[1:], " "))})
 	case "flows":

@@ -41,8 +41,8 @@ type receivers struct {
 	flows     func([]netip.Addr)
 	wake      func(check string, t vip.Trigger, gone bool)
 	report    func(check string, r checks.Report)
-	drain     func(d intent.Drain, done func(error))
-	undrain   func(service string, done func(error))
+	drain     func(d intent.Drain, done func(error)) error
+	undrain   func(service string, done func(error)) error
 	hooks     func([]hook.Config)
 	fire      func(hook.Event)
 	prepare   func(argv []string, timeout time.Duration, ev hook.Event, done func(error))
@@ -63,6 +63,7 @@ type loop struct {
 	input     policy.Input
 	desired   policy.Desired
 	asked     map[string]policy.Drain // drains that operators asked for
+	unsaved   string                  // what is wrong with them on disk; empty: nothing
 	drainFile drainFile
 	preparing map[string]uint64 // by service: which pre_drain of all is under way, or has ended
 	prepares  uint64            // so many there were
@@ -82,6 +83,8 @@ type check struct {
 	pendingUntil time.Time
 	probes       uint64
 	woken        status.Woken
+	heard        map[vip.Trigger]heard // what no probe has answered
+	told         map[told]*toldOf      // of which probes that were woken there are records
 }
 
 func newLoop(c *config.Config, version string, r receivers, m *mailbox, s *status.Publisher, log *slog.Logger) *loop {
@@ -138,6 +141,7 @@ func (l *loop) turn() {
 	l.beat.Store(&at)
 	hangIfAsked()
 	got := l.mail.take()
+	l.takeHeard(got.heard)
 	decide := l.takeResults(got.results)
 	if got.bgp != nil {
 		l.input.Sessions, l.input.Sent = got.bgp.Sessions, got.bgp.Sent
@@ -167,7 +171,7 @@ func (l *loop) turn() {
 	if got.hooks != nil {
 		l.snapshot.Hooks, l.fresh = got.hooks, true
 	}
-	l.takeHints(got.hints, got.blind)
+	l.takeBlind(got.blind)
 	for _, w := range got.wishes {
 		l.grant(w)
 	}
@@ -262,6 +266,7 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 		l.urgent = l.urgent || r.Trigger == vip.TriggerRequest
 		before, pending := c.health.Verdict, c.health.Pending()
 		verdict := c.health.Observe(r)
+		l.recordWoken(c, r, verdict)
 		if verdict {
 			l.recordVerdict(r.Check, before, c.health.Verdict)
 		}

@@ -22,7 +22,7 @@ type mail struct {
 	kernel   *kernel.Report // the latest
 	found    *neighbor.Report
 	flows    map[netip.Addr]vip.Flows // the latest; nil: nothing new
-	hints    []hint.Hint              // in the order they came, at most maxHints
+	heard    map[heardOf]heard        // what woke probes
 	blind    *hint.Report             // the latest
 	intents  *intent.Report           // the latest
 	drain    *drainFile               // the latest
@@ -39,10 +39,6 @@ type reload struct {
 	config *config.Config
 	err    error
 }
-
-// maxHints is how many kernel events a turn of the loop records: a file that changes
-// all the time must not push everything else out of the ring.
-const maxHints = 16
 
 // mailbox is where senders leave events. Putting never blocks: reports are
 // whole values, of which the latest wins, and results are at most a few per
@@ -97,13 +93,16 @@ func (m *mailbox) hooks(counts []hook.Counts) {
 	m.put(func(q *mail) { q.hooks = list })
 }
 
-// hint takes a kernel event; what woke a probe has been told to its check already.
+// hint takes a kernel event, before the probe that it wakes can end. It wakes nobody:
+// that probe's result will.
 func (m *mailbox) hint(h hint.Hint) {
-	m.put(func(q *mail) {
-		if len(q.hints) < maxHints {
-			q.hints = append(q.hints, h)
-		}
-	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mail.heard == nil {
+		m.mail.heard = make(map[heardOf]heard)
+	}
+	of := heardOf{h.Check, triggers[h.Source]}
+	m.mail.heard[of] = m.mail.heard[of].and(heardIn(h))
 }
 
 // stop asks for a polite end; the first reason stays.

@@ -92,13 +92,17 @@ func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, e
 		return
 	}
 	_, reply.Replaced = l.asked[c.Service]
-	l.recordWish(c.Service, "drain asked for", c.Actor.Name, c.Reason)
-	l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor.Name, At: l.at, Left: c.For}, func(err error) {
+	err := l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor.Name, At: l.at, Left: c.For}, func(err error) {
 		if err != nil {
 			reply.Warning = "it will not survive a restart of the agent: " + err.Error()
 		}
 		l.mail.answer(func() { answer(reply, nil) })
 	})
+	if err != nil {
+		answer(reply, fmt.Errorf("%w: %w", api.ErrBusy, err))
+		return
+	}
+	l.recordWish(c.Service, "drain asked for", c.Actor.Name, c.Reason)
 }
 
 func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Reply, error)) {
@@ -128,13 +132,17 @@ func (l *loop) grantUndrain(c api.Undrain, reply api.Reply, answer func(api.Repl
 	if node && c.Service != "" {
 		reply.Warning = "the node is drained too, so it stays off: anyvip undrain --node"
 	}
-	l.recordWish(c.Service, "undrain asked for", c.Actor.Name, "")
-	l.out.undrain(c.Service, func(err error) {
+	err := l.out.undrain(c.Service, func(err error) {
 		if err != nil {
 			reply.Warning = "a restart of the agent would bring the drain back: " + err.Error()
 		}
 		l.mail.answer(func() { answer(reply, nil) })
 	})
+	if err != nil {
+		answer(reply, fmt.Errorf("%w: %w", api.ErrBusy, err))
+		return
+	}
+	l.recordWish(c.Service, "undrain asked for", c.Actor.Name, "")
 }
 
 func (l *loop) unknownService(name string) error {

@@ -136,7 +136,7 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("the agent at %s has ended", c.socket)
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("the agent at %s does not answer: it is stopped or stuck; look at its log", c.socket)
-	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition, codes.PermissionDenied:
+	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition, codes.PermissionDenied, codes.ResourceExhausted:
 		return errors.New(grpcstatus.Convert(err).Message())
 	case codes.Unimplemented:
 		return fmt.Errorf("the agent at %s does not know this call: it is older than this program", c.socket)

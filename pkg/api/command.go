@@ -61,6 +61,9 @@ var ErrUnknown = errors.New("unknown")
 // ErrForbidden is the error of a Commander for what the caller may not do.
 var ErrForbidden = errors.New("forbidden")
 
+// ErrBusy is the error of a Commander for what it has no room for now.
+var ErrBusy = errors.New("busy")
+
 // Commander does what clients want. Do may block until the wish is safe on disk, or
 // ctx ends; many goroutines may call it.
 type Commander interface {
@@ -191,6 +194,8 @@ func (c *control) do(ctx context.Context, command Command) (Reply, error) {
 		return reply, grpcstatus.Error(codes.NotFound, err.Error())
 	case errors.Is(err, ErrForbidden):
 		return reply, grpcstatus.Error(codes.PermissionDenied, err.Error())
+	case errors.Is(err, ErrBusy):
+		return reply, grpcstatus.Error(codes.ResourceExhausted, err.Error())
 	}
 	return reply, grpcstatus.Error(codes.FailedPrecondition, err.Error())
 }

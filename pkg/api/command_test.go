@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	anyvipv1 "github.com/anyvip/anyvip/pkg/api/anyvip/v1"
@@ -98,6 +100,14 @@ func TestWishesThatMakeNoSenseAreRefused(t *testing.T) {
 	s.agent.answers(Reply{}, Unknown("service", "wbe", "web"))
 	if _, err := c.Drain(t.Context(), "wbe", "", 0); err == nil || err.Error() != `there is no service "wbe"; did you mean web?` {
 		t.Errorf("an unknown service: %v", err)
+	}
+	busy := fmt.Errorf("%w: too many", ErrBusy)
+	s.agent.answers(Reply{}, busy)
+	if _, err := c.Drain(t.Context(), "web", "", 0); err == nil || err.Error() != busy.Error() {
+		t.Errorf("a busy agent: %v", err)
+	}
+	if _, err := c.control.Undrain(t.Context(), &anyvipv1.UndrainRequest{Service: "web"}); grpcstatus.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a busy agent: %v", err)
 	}
 }
 

@@ -50,8 +50,10 @@ func (e End) FirstLine() string {
 // may call it. An error is a command that was not started, and says why; one that was
 // killed at the end of ctx is none.
 func Run(ctx context.Context, c Command) (End, error) {
-	if err := Trusted(c.Argv[0]); err != nil {
-		return End{}, fmt.Errorf("not started: %w", err)
+	for _, file := range programs(c.Argv) {
+		if err := Trusted(file); err != nil {
+			return End{}, fmt.Errorf("not started: %w", err)
+		}
 	}
 	var out output
 	mark := newMark()

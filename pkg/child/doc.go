@@ -4,7 +4,8 @@
 // A command runs without a shell, in /, with standard input as given, and with PATH and
 // what it is given as its environment. It has no capabilities and cannot get any (no
 // new privileges): the agent's are none of its business. It is refused if somebody
-// else than root or the agent's user could have written it.
+// else than root or the agent's user could have written it, or the script that it has an
+// interpreter run.
 //
 // It leads a session and a process group of its own. The group gets SIGKILL when ctx
 // ends, and also when the command has ended by itself. After the first, and where

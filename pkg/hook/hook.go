@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/child"
-	"github.com/anyvip/anyvip/pkg/latest"
 )
 
 const (
@@ -39,12 +39,12 @@ type Reason struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// Counts are totals of one hook since the agent started.
+// Counts are totals of one hook since its name was configured.
 type Counts struct {
 	Name    string
 	Runs    uint64 // ended, well or not
-	Failed  uint64 // of them: not started, killed at the timeout, or ended with another code than 0
-	Dropped uint64 // events that it was not told of: it was too slow
+	Failed  uint64 // of them: not started, killed, or ended with another code than 0
+	Dropped uint64 // events that it was not told of: it was too slow, or a reload changed it
 	Last    string // how the last failure came, one line; empty: there was none
 }
 
@@ -57,34 +57,85 @@ type Options struct {
 // Engine runs hooks.
 type Engine struct {
 	options Options
-	sets    latest.Value[[]Config]
 	room    chan struct{} // of maxRunning: who runs has put something in
+	rung    chan struct{} // of one: hooks or asked are others than Run has seen
 
-	mu    sync.Mutex // guards the rest, for a few lines
-	hooks []*worker
+	mu    sync.Mutex                  // guards the rest, for a few lines
+	hooks []*worker                   // those that Fire tells, whether Run has begun them or not; replaced, never changed
 	asked []func(ctx context.Context) // pre_drains that Run has not begun
-	rung  chan struct{}
 }
 
 // worker is one hook at work.
 type worker struct {
 	config Config
-	stop   context.CancelFunc
+	stop   context.CancelFunc // Run's goroutine alone
 	done   chan struct{}
 	queue  []Event // under Engine.mu
 	rung   chan struct{}
-	counts Counts // under Engine.mu
+	counts *Counts // under Engine.mu; shared by all hooks of one name that followed each other
 }
 
 // New makes an engine that does nothing until Run.
 func New(o Options) *Engine {
-	return &Engine{options: o, sets: latest.Make[[]Config](), room: make(chan struct{}, maxRunning), rung: make(chan struct{}, 1)}
+	return &Engine{options: o, room: make(chan struct{}, maxRunning), rung: make(chan struct{}, 1)}
 }
 
-// Apply replaces the hooks. One that is Equal to one before keeps its queue and its
-// counts. It never blocks and may be called from any goroutine, also before Run; of
-// several calls in a row the last wins. The caller must not change the slice afterwards.
-func (e *Engine) Apply(set []Config) { e.sets.Put(set) }
+// Apply replaces the hooks: the next Fire tells those of set. One that is Equal to one
+// before keeps its queue; one that is changed keeps its counts, and what waited for it
+// is dropped. It never blocks and may be called from any goroutine, also before Run.
+// The caller must not change the slice afterwards.
+func (e *Engine) Apply(set []Config) {
+	e.mu.Lock()
+	before := e.hooks
+	hooks := make([]*worker, len(set))
+	for i, c := range set {
+		hooks[i] = successor(before, c)
+	}
+	dropped := make(map[string]int)
+	if !slices.Equal(before, hooks) {
+		e.hooks = hooks
+		for _, w := range before {
+			if len(w.queue) > 0 && !slices.Contains(hooks, w) {
+				dropped[w.config.Name] = w.drop()
+			}
+		}
+		e.report()
+	}
+	e.mu.Unlock()
+	e.sayDropped(dropped, "a reload changed or removed the hook")
+	ring(e.rung)
+}
+
+// successor is the worker for c, which may be one of before.
+func successor(before []*worker, c Config) *worker {
+	for _, w := range before {
+		if w.config.Equal(c) {
+			return w
+		}
+	}
+	counts := &Counts{Name: c.Name}
+	for _, w := range before {
+		if w.config.Name == c.Name {
+			counts = w.counts
+		}
+	}
+	return &worker{config: c, done: make(chan struct{}), rung: make(chan struct{}, 1), counts: counts}
+}
+
+// drop empties the queue, and says how much was in it. The caller holds Engine.mu.
+func (w *worker) drop() int {
+	n := len(w.queue)
+	w.queue = nil
+	w.counts.Dropped += uint64(n)
+	return n
+}
+
+// sayDropped logs how many events each hook was not told of.
+func (e *Engine) sayDropped(dropped map[string]int, why string) {
+	for _, name := range slices.Sorted(maps.Keys(dropped)) {
+		e.options.Log.Warn("hook events dropped", "hook", name, "events", dropped[name], "reason", why)
+	}
+}
 
 // Fire tells every hook that wants to know. It never blocks and may be called from any
 // goroutine. Each hook hears of events in their order, one at a time.
@@ -133,63 +184,67 @@ func ring(c chan struct{}) {
 // Run works until ctx ends: commands under way are killed then, and what waits is
 // dropped.
 func (e *Engine) Run(ctx context.Context) error {
+	var working []*worker
 	var prepares sync.WaitGroup
 	defer func() {
-		e.replace(ctx, nil)
+		e.follow(ctx, working, nil)
 		prepares.Wait()
+		e.dropAll()
 	}()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case set := <-e.sets:
-			e.replace(ctx, set)
 		case <-e.rung:
-			e.mu.Lock()
-			asked := e.asked
-			e.asked = nil
-			e.mu.Unlock()
-			for _, f := range asked {
-				prepares.Go(func() { f(ctx) })
-			}
+		}
+		e.mu.Lock()
+		hooks, asked := e.hooks, e.asked
+		e.asked = nil
+		e.mu.Unlock()
+		for _, f := range asked {
+			prepares.Go(func() { f(ctx) })
+		}
+		e.follow(ctx, working, hooks)
+		working = hooks
+	}
+}
+
+// follow ends the workers that are no more, and begins the new ones: of two hooks of one
+// name no command runs beside another.
+func (e *Engine) follow(ctx context.Context, working, hooks []*worker) {
+	var over []*worker
+	for _, w := range working {
+		if !slices.Contains(hooks, w) {
+			w.stop()
+			over = append(over, w)
+		}
+	}
+	for _, w := range over {
+		<-w.done
+	}
+	for _, w := range hooks {
+		if !slices.Contains(working, w) {
+			var own context.Context
+			own, w.stop = context.WithCancel(ctx)
+			go e.work(own, w)
 		}
 	}
 }
 
-// replace brings the workers in line with set.
-func (e *Engine) replace(ctx context.Context, set []Config) {
+// dropAll counts what waits at the end.
+func (e *Engine) dropAll() {
+	dropped := make(map[string]int)
 	e.mu.Lock()
-	before := e.hooks
-	var hooks, fresh, over []*worker
-	for _, c := range set {
-		i := slices.IndexFunc(before, func(w *worker) bool { return w.config.Equal(c) })
-		if i >= 0 {
-			hooks = append(hooks, before[i])
-			continue
-		}
-		w := &worker{config: c, done: make(chan struct{}), rung: make(chan struct{}, 1), counts: Counts{Name: c.Name}}
-		hooks, fresh = append(hooks, w), append(fresh, w)
-	}
-	for _, w := range before {
-		if !slices.Contains(hooks, w) {
-			over = append(over, w)
+	for _, w := range e.hooks {
+		if n := w.drop(); n > 0 {
+			dropped[w.config.Name] = n
 		}
 	}
-	e.hooks = hooks
-	changed := len(fresh)+len(over) > 0
-	if changed {
+	if len(dropped) > 0 {
 		e.report()
 	}
 	e.mu.Unlock()
-	for _, w := range fresh {
-		var working context.Context
-		working, w.stop = context.WithCancel(ctx)
-		go e.work(working, w)
-	}
-	for _, w := range over {
-		w.stop()
-		<-w.done
-	}
+	e.sayDropped(dropped, "the agent ends")
 }
 
 // work runs one hook's command for each of its events.
@@ -203,7 +258,7 @@ func (e *Engine) work(ctx context.Context, w *worker) {
 		}
 		for {
 			e.mu.Lock()
-			if len(w.queue) == 0 {
+			if len(w.queue) == 0 || ctx.Err() != nil {
 				e.mu.Unlock()
 				break
 			}
@@ -211,9 +266,6 @@ func (e *Engine) work(ctx context.Context, w *worker) {
 			w.queue = w.queue[1:]
 			e.mu.Unlock()
 			err := e.run(ctx, w.config.Command, w.config.Timeout, ev)
-			if ctx.Err() != nil {
-				return
-			}
 			if err != nil {
 				e.options.Log.Warn("hook failed", "hook", w.config.Name, "service", ev.Service, "to", ev.To, "error", err)
 			}
@@ -247,6 +299,8 @@ func (e *Engine) run(ctx context.Context, argv []string, timeout time.Duration, 
 	switch {
 	case err != nil:
 		return err
+	case end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL && errors.Is(limited.Err(), context.Canceled):
+		return said("killed: a reload changed or removed the hook, or the agent ended", end)
 	case end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL && limited.Err() != nil:
 		return said(fmt.Sprintf("killed at the timeout of %s", timeout), end)
 	case end.Status.Signaled():
@@ -268,7 +322,7 @@ func said(what string, end child.End) error {
 func (e *Engine) report() {
 	counts := make([]Counts, len(e.hooks))
 	for i, w := range e.hooks {
-		counts[i] = w.counts
+		counts[i] = *w.counts
 	}
 	e.options.Report(counts)
 }

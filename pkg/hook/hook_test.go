@@ -26,17 +26,30 @@ type running struct {
 
 func start(t *testing.T, set ...Config) *running {
 	t.Helper()
-	ignore := goleak.IgnoreCurrent()
+	r := idle(t)
+	r.run()
+	r.Apply(set)
+	r.eventually("it is taken", func(c []Counts) bool { return len(c) == len(set) })
+	return r
+}
+
+// idle is an Engine that run sets to work.
+func idle(t *testing.T) *running {
 	r := &running{t: t}
 	r.Engine = New(Options{Log: slog.New(slog.DiscardHandler), Report: func(c []Counts) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.last = c
 	}})
+	return r
+}
+
+func (r *running) run() (end func()) {
+	t, ignore := r.t, goleak.IgnoreCurrent()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		cancel()
 		select {
 		case err := <-ended:
@@ -48,9 +61,8 @@ func start(t *testing.T, set ...Config) *running {
 		}
 		goleak.VerifyNone(t, ignore)
 	})
-	r.Apply(set)
-	r.eventually("it is taken", func(c []Counts) bool { return len(c) == len(set) })
-	return r
+	t.Cleanup(end)
+	return end
 }
 
 func (r *running) eventually(what string, ok func([]Counts) bool) []Counts {
@@ -145,15 +157,52 @@ func TestASlowHookLosesTheOldestAndDelaysNobody(t *testing.T) {
 	r.eventually("it has caught up", func(c []Counts) bool { return c[0].Runs == maxQueue+1 })
 }
 
+// A start and a reload configure hooks and fire in the same turn.
+func TestHooksHearOfWhatComesRightAfterApply(t *testing.T) {
+	r := idle(t)
+	r.Apply([]Config{sh("a", "exit 0")})
+	r.Fire(event("web", "pending"))
+	r.run()
+	r.eventually("what came before Run", func(c []Counts) bool { return c[0].Runs == 1 })
+	for i := range 20 {
+		r.Apply([]Config{sh("a", "exit 0"), sh(fmt.Sprint("new-", i), "exit 0")})
+		r.Fire(event("web", "pending"))
+		r.eventually("what came with the reload", func(c []Counts) bool { return c[0].Runs == uint64(i)+2 && c[1].Runs == 1 })
+	}
+}
+
 func TestAReloadKeepsWhatIsEqual(t *testing.T) {
 	r := start(t, sh("a", "exit 0"), sh("b", "exit 0"))
 	r.Fire(event("web", "x"))
 	r.eventually("both have run", func(c []Counts) bool { return c[0].Runs == 1 && c[1].Runs == 1 })
-	r.Apply([]Config{sh("b", "exit 0"), sh("a", "exit 1")})
+	r.Apply([]Config{sh("b", "exit 0"), sh("a", "exit 1"), sh("c", "exit 0")})
 	c := r.eventually("another order", func(c []Counts) bool { return c[0].Name == "b" })
-	if c[0].Runs != 1 || c[1].Runs != 0 {
+	if c[0].Runs != 1 || c[1].Runs != 1 || c[2].Runs != 0 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// What a reload or the end cuts off is in the counts.
+func TestWhatIsCutOffIsCounted(t *testing.T) {
+	r := idle(t)
+	end := r.run()
+	fire := func(commands int) {
+		r.eventually("nothing is under way", func([]Counts) bool { return len(r.room) == 0 })
+		for range 3 {
+			r.Fire(event("web", "x"))
+		}
+		r.eventually("one of each is under way", func([]Counts) bool { return len(r.room) == commands })
+	}
+	r.Apply([]Config{sh("a", "sleep 1000"), sh("gone", "sleep 1000")})
+	fire(2)
+	r.Apply([]Config{sh("a", "sleep 1001")})
+	c := r.eventually("one was killed, two were dropped", func(c []Counts) bool { return c[0].Failed == 1 && c[0].Dropped == 2 })
+	if c[0].Runs != 1 || !strings.Contains(c[0].Last, "killed: a reload") {
+		t.Errorf("%+v", c)
+	}
+	fire(1)
+	end()
+	r.eventually("the end did the same", func(c []Counts) bool { return c[0].Runs == 2 && c[0].Failed == 2 && c[0].Dropped == 4 })
 }
 
 func TestPrepareIsBounded(t *testing.T) {
@@ -200,11 +249,7 @@ func TestAPreDrainWaitsForNoHook(t *testing.T) {
 	}
 	r := start(t, set...)
 	r.Fire(event("web", "withdrawn"))
-	for limit := time.Now().Add(10 * time.Second); len(r.room) < maxRunning; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatal("there is room left: this test shows nothing")
-		}
-	}
+	r.eventually("there is no room left", func([]Counts) bool { return len(r.room) == maxRunning })
 	begin, done := time.Now(), make(chan error, 1)
 	r.Prepare([]string{"/bin/true"}, 200*time.Millisecond, event("web", "drain"), func(err error) { done <- err })
 	err := <-done

@@ -23,6 +23,9 @@ const (
 	rewriteEvery = time.Minute // while a drain has an end
 )
 
+// ErrRefused is the error of a wish that was not taken: nothing is changed by it.
+var ErrRefused = errors.New("nothing was changed")
+
 // Options are what a Store needs.
 type Options struct {
 	StateDir string
@@ -102,17 +105,18 @@ func (s *Store) load() error {
 
 // Put adds a drain, in place of one for the same. It does not block. done is called
 // once the Report has it: with nil when it is on disk, else with why it is not; it is
-// in force in both cases. done comes from Run's goroutine and must not block.
-func (s *Store) Put(d Drain, done func(error)) {
-	s.ask(wish{func(set []Drain) []Drain { return put(set, d) }, done})
+// in force in both cases. done comes from Run's goroutine and must not block. An error
+// of Put is an ErrRefused, and done is not called.
+func (s *Store) Put(d Drain, done func(error)) error {
+	return s.ask(wish{func(set []Drain) []Drain { return put(set, d) }, done})
 }
 
-// Remove takes a drain back. done is as with Put.
-func (s *Store) Remove(service string, done func(error)) {
-	s.ask(wish{func(set []Drain) []Drain { return without(set, service) }, done})
+// Remove takes a drain back. done and the error are as with Put.
+func (s *Store) Remove(service string, done func(error)) error {
+	return s.ask(wish{func(set []Drain) []Drain { return without(set, service) }, done})
 }
 
-func (s *Store) ask(w wish) {
+func (s *Store) ask(w wish) error {
 	s.mu.Lock()
 	full := len(s.wishes) >= maxWaiting
 	if !full {
@@ -120,13 +124,13 @@ func (s *Store) ask(w wish) {
 	}
 	s.mu.Unlock()
 	if full {
-		w.done(fmt.Errorf("%s: %d wishes wait for the disk already; nothing was changed", s.path, maxWaiting))
-		return
+		return fmt.Errorf("%w: %d wishes wait for the disk already (%s); try again later", ErrRefused, maxWaiting, s.path)
 	}
 	select {
 	case s.rung <- struct{}{}:
 	default:
 	}
+	return nil
 }
 
 // Run writes what is asked for, and ends drains whose time has gone by, until ctx

@@ -60,13 +60,17 @@ func (r *running) report() Report {
 // put and remove wait until it is done, with its Report before.
 func (r *running) put(d Drain) error {
 	done := make(chan error)
-	r.Put(d, func(err error) { done <- err })
+	if err := r.Put(d, func(err error) { done <- err }); err != nil {
+		return err
+	}
 	return <-done
 }
 
 func (r *running) remove(service string) error {
 	done := make(chan error)
-	r.Remove(service, func(err error) { done <- err })
+	if err := r.Remove(service, func(err error) { done <- err }); err != nil {
+		return err
+	}
 	return <-done
 }
 
@@ -175,7 +179,9 @@ func TestADiskThatHangs(t *testing.T) {
 	begin := time.Now()
 	for i := range 2 {
 		done := make(chan error, 1)
-		s.Put(Drain{Service: fmt.Sprint("service-", i), At: time.Now()}, func(err error) { done <- err })
+		if err := s.Put(Drain{Service: fmt.Sprint("service-", i), At: time.Now()}, func(err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
 		if r := <-reports; len(r.Drains) != i+1 {
 			t.Errorf("%+v", r)
 		}
@@ -259,8 +265,8 @@ func TestMain(m *testing.M) {
 	go func() { _ = s.Run(context.Background()) }()
 	for i := 0; ; i++ {
 		done := make(chan error)
-		s.Put(Drain{Service: fmt.Sprint("service-", i%50), Reason: strings.Repeat("x", i%4000), At: time.Now()}, func(err error) { done <- err })
-		if <-done == nil {
+		err := s.Put(Drain{Service: fmt.Sprint("service-", i%50), Reason: strings.Repeat("x", i%4000), At: time.Now()}, func(err error) { done <- err })
+		if err == nil && <-done == nil {
 			fmt.Println(i) // on disk
 		}
 	}
@@ -294,15 +300,16 @@ func TestKilledInTheMiddle(t *testing.T) {
 
 func TestTooManyWishesAreRefused(t *testing.T) {
 	s := New(Options{StateDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Report: func(Report) {}})
-	refused := 0
-	for i := range maxWaiting + 10 {
-		s.Put(Drain{Service: fmt.Sprint(i), At: time.Now()}, func(err error) {
-			if err != nil {
-				refused++
-			}
-		})
+	done := func(error) { t.Error("done with what was never begun") }
+	for i := range maxWaiting {
+		if err := s.Put(Drain{Service: fmt.Sprint(i), At: time.Now()}, done); err != nil {
+			t.Fatalf("wish %d: %v", i, err)
+		}
 	}
-	if refused != 10 {
-		t.Errorf("%d refused", refused)
+	if err := s.Put(Drain{Service: "web", At: time.Now()}, done); !errors.Is(err, ErrRefused) {
+		t.Errorf("a drain too many: %v", err)
+	}
+	if err := s.Remove("web", done); !errors.Is(err, ErrRefused) {
+		t.Errorf("one taken back too many: %v", err)
 	}
 }

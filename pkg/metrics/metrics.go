@@ -60,7 +60,7 @@ var (
 	checkTime      = desc("check_last_probe_timestamp_seconds", "When the latest probe ended, Unix time.", "check")
 	hookRuns       = desc("hook_runs_total", "Runs of the hook that ended, well or not.", "hook")
 	hookFailures   = desc("hook_failures_total", "Runs of the hook that failed; `anyvip status -o wide` says how the last one did.", "hook")
-	hookDropped    = desc("hook_dropped_total", "Events that the hook was not told of: it was too slow.", "hook")
+	hookDropped    = desc("hook_dropped_total", "Events that the hook was not told of: it was too slow, or a reload changed it.", "hook")
 	sessionState   = desc("bgp_session_state", "1 for the state that the session is in (RFC 4271).", "peer", "state")
 	sessionFlaps   = desc("bgp_session_flaps_total", "Times the session left Established.", "peer")
 	sessionSince   = desc("bgp_session_state_timestamp_seconds", "When the session came into its state, Unix time.", "peer")

@@ -30,7 +30,7 @@ type Snapshot struct {
 	Events   []event.Record // the latest, oldest first
 	Hooks    []Hook         // in the order of the file
 	Reload   Reload
-	Intents  string // why drains will not survive a restart, and what to do; empty: they will
+	Intents  string // what is wrong with drains, on disk and on their way to us, and what to do; empty: nothing
 	Counters Counters
 }
 
@@ -57,12 +57,12 @@ type Peer struct {
 	ASN       uint32     // 0: external
 }
 
-// Hook is one hook as status shows it: totals since it was configured.
+// Hook is one hook as status shows it: totals since its name was configured.
 type Hook struct {
 	Name    string
 	Runs    uint64 // ended, well or not
 	Failed  uint64 // of them
-	Dropped uint64 // events that it was not told of: it was too slow
+	Dropped uint64 // events that it was not told of: it was too slow, or a reload changed it
 	Last    string // how the last failure came; empty: there was none
 }
 

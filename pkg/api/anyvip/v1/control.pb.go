@@ -565,8 +565,8 @@ type Status struct {
 	// This host's default routes that come from the peers, and those that should
 	// be there; empty unless they are asked for.
 	DefaultRoutes []*DefaultRoute `protobuf:"bytes,14,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
-	// Why drains will not survive a restart of the agent, or have not survived one, and
-	// what to do; empty: all is well.
+	// Why drains will not survive a restart of the agent, or have not survived one, or why
+	// drain_file is heard of late, and what to do; empty: all is well.
 	IntentsWarning string `protobuf:"bytes,15,opt,name=intents_warning,json=intentsWarning,proto3" json:"intents_warning,omitempty"`
 	// In the order of the configuration.
 	Hooks []*Hook `protobuf:"bytes,16,rep,name=hooks,proto3" json:"hooks,omitempty"`
@@ -817,7 +817,7 @@ func (x *DrainIntent) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
-// Hook is one command that runs on changes: totals since it was configured.
+// Hook is one command that runs on changes: totals since its name was configured.
 type Hook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As configured.
@@ -826,7 +826,7 @@ type Hook struct {
 	Runs uint64 `protobuf:"varint,2,opt,name=runs,proto3" json:"runs,omitempty"`
 	// Of them, those that failed.
 	Failed uint64 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
-	// Events that it was not told of: it was too slow.
+	// Events that it was not told of: it was too slow, or a reload changed it.
 	Dropped uint64 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	// How the last failure came, one line; empty: there was none.
 	LastFailure   string `protobuf:"bytes,5,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
