@@ -32,10 +32,13 @@ type fakeAgent struct {
 	stop   func()
 }
 
-func startAgent(t *testing.T) fakeAgent {
+func startAgent(t *testing.T) fakeAgent { return startAgentThat(t, nil) }
+
+// startAgentThat starts one that does what it is asked to.
+func startAgentThat(t *testing.T, does api.Commander) fakeAgent {
 	t.Helper()
 	a := fakeAgent{Publisher: status.NewPublisher(), socket: filepath.Join(t.TempDir(), "anyvip.sock")}
-	server := api.NewServer(api.Options{Socket: a.socket, Snapshots: a.Publisher, Log: slog.New(slog.DiscardHandler)})
+	server := api.NewServer(api.Options{Socket: a.socket, Snapshots: a.Publisher, Commander: does, Log: slog.New(slog.DiscardHandler)})
 	if err := server.Listen(); err != nil {
 		t.Fatal(err)
 	}
