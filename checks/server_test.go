@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -80,6 +81,26 @@ func trickles(start string, b byte) func(*net.TCPConn) {
 	}
 }
 
+const gigabyte = 1 << 30
+
+// floods is a server that hears something, answers, and then sends a gigabyte of b as
+// fast as it can. How much of that it got rid of comes from sent.
+func floods(answer string, b byte) (handle func(*net.TCPConn), sent <-chan int) {
+	out := make(chan int, 1)
+	block := bytes.Repeat([]byte{b}, 64<<10)
+	return func(c *net.TCPConn) {
+		hear(c)
+		_, err := io.WriteString(c, answer)
+		total := 0
+		for err == nil && total < gigabyte {
+			var n int
+			n, err = c.Write(block)
+			total += n
+		}
+		out <- total
+	}, out
+}
+
 // silent is a server that takes everything and never answers.
 func silent(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }
 
@@ -142,6 +163,29 @@ func probe(t testing.TB, k Kind, timeout time.Duration) vip.Result {
 		t.Errorf("the probe took %s with a timeout of %s", took, timeout)
 	}
 	r.Detail = vip.Line(r.Detail)
+	return r
+}
+
+// cheap is probe, and fails the test when that took in more than it needs: more memory,
+// or from a server that floods more than two socket buffers hold. A nil sent is none.
+func cheap(t testing.TB, k Kind, timeout time.Duration, sent <-chan int) vip.Result {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r := probe(t, k, timeout)
+	if sent != nil {
+		total := <-sent
+		t.Logf("the server got rid of %d KiB", total>>10)
+		if total > 32<<20 {
+			t.Errorf("the server got rid of %d MiB", total>>20)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	allocated := after.TotalAlloc - before.TotalAlloc
+	t.Logf("%d KiB were allocated", allocated>>10)
+	if allocated > 1<<20 {
+		t.Errorf("%d KiB were allocated", allocated>>10)
+	}
 	return r
 }
 

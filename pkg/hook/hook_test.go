@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +205,45 @@ func TestWhatIsCutOffIsCounted(t *testing.T) {
 	fire(1)
 	end()
 	r.eventually("the end did the same", func(c []Counts) bool { return c[0].Runs == 2 && c[0].Failed == 2 && c[0].Dropped == 4 })
+}
+
+// An agent may be reloaded again and again, also while its hooks run.
+func TestAnEngineAtWorkDoesNotGrowWithItsSets(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what was forgotten
+	r := start(t, sh("kept", "exit 0"))
+	use := func() (descriptors, goroutines int) {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list), runtime.NumGoroutine()
+	}
+	apply := func(times int) {
+		for i := range times {
+			name := fmt.Sprint("new-", i)
+			r.Apply([]Config{sh("kept", "exit 0"), sh(name, "sleep 1000")})
+			r.eventually(name, func(c []Counts) bool { return len(c) == 2 && c[1].Name == name })
+			if i%20 == 0 {
+				r.Fire(event("web", "withdrawn"))
+			}
+		}
+		r.Apply([]Config{sh("kept", "exit 0")})
+		r.eventually("the others are gone", func(c []Counts) bool { return len(c) == 1 })
+	}
+	apply(1)
+	kept := r.eventually("it has run", func(c []Counts) bool { return c[0].Runs == 1 })
+	descriptors, goroutines := use()
+	apply(400)
+	r.eventually("it has run for each event", func(c []Counts) bool { return c[0].Runs == kept[0].Runs+20 })
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		d, g := use()
+		if d <= descriptors && g <= goroutines {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%d descriptors and %d goroutines; %d and %d before 400 sets", d, g, descriptors, goroutines)
+		}
+	}
 }
 
 func TestPrepareIsBounded(t *testing.T) {
