@@ -135,8 +135,9 @@ func (l *loop) takeBlind(blind *hint.Report) {
 	l.fresh = true
 }
 
-// wakeNetwork has every check probed that goes over the network, where links or
-// addresses of this host are others than before.
+// wakeNetwork has every check probed that connects to an address which is not loopback,
+// where links or addresses of this host are others than before. Where a name or a command
+// leads is not known here: those wait for their interval.
 func (l *loop) wakeNetwork(before, after []vip.Link) {
 	if before == nil {
 		return // the first look

@@ -86,10 +86,8 @@ func TestMonotone(t *testing.T) {
 		}
 		in.Checks[name] = c
 		before := policy.Decide(in)
-		switch c.Verdict.Outcome {
-		case vip.Degraded, vip.Fail:
-			c.Verdict.Outcome = vip.Pass + vip.Outcome(rapid.IntRange(0, int(c.Verdict.Outcome-vip.Pass)).Draw(t, "to"))
-		default:
+		if o := c.Verdict.Outcome; o == vip.Degraded || o == vip.Fail {
+			c.Verdict.Outcome = vip.Pass + vip.Outcome(rapid.IntRange(0, int(o-vip.Pass)).Draw(t, "to"))
 		}
 		if rapid.Bool().Draw(t, "asks again") {
 			c.Verdict.ErrorSince, c.Verdict.Overloaded = time.Time{}, time.Time{}
