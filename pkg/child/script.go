@@ -16,6 +16,9 @@ var interpreters = map[string]string{
 	"php": "r", "tclsh": "", "expect": "c", "java": "",
 }
 
+// shells take command lines for code.
+var shells = []string{"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish"}
+
 // wrappers run the first program among their arguments.
 var wrappers = []string{"busybox", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "timeout"}
 
@@ -26,7 +29,7 @@ func programs(argv []string) []string {
 	files, args := []string{argv[0]}, argv[1:]
 	name := strings.TrimRight(filepath.Base(argv[0]), "0123456789.-")
 	if code, ok := interpreters[name]; ok {
-		return append(files, scripts(args, code)...)
+		return append(files, scripts(args, code, slices.Contains(shells, name))...)
 	}
 	if slices.Contains(wrappers, name) {
 		for i, a := range args {
@@ -39,9 +42,12 @@ func programs(argv []string) []string {
 }
 
 // scripts are what an interpreter runs.
-func scripts(args []string, code string) (files []string) {
+func scripts(args []string, code string, shell bool) (files []string) {
 	for i, a := range args {
 		if givesCode(a, code) {
+			if !shell {
+				return files
+			}
 			for _, text := range args[i+1:] {
 				if !strings.HasPrefix(text, "-") {
 					return append(files, begins(text)...)
