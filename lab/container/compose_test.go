@@ -72,7 +72,9 @@ func testServiceDies(e *engine, tor tor) {
 	e.composed("kill", "web2")
 	out := tor.route(killed, servers[0], servers[2])
 	e.t.Logf("kill web2: out of the ToR's kernel %s after the call of compose", out.Sub(killed).Round(time.Millisecond))
-	if status := e.composed("exec", "-T", "s2", "anyvip", "status"); !strings.Contains(status, "withdrawn") {
+	status := e.composed("exec", "-T", "s2", "anyvip", "status")
+	e.t.Logf("anyvip status on s2:\n%s", status)
+	if !strings.Contains(status, "withdrawn") {
 		e.t.Errorf("anyvip status of s2:\n%s", status)
 	}
 	sum := client.end()
