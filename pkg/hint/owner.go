@@ -27,6 +27,13 @@ const ownersPause = time.Second
 type owners struct {
 	sockets latest.Value[map[uint32]bool] // by inode
 	ended   func()                        // called by owners' goroutines, several at a time
+	pause   time.Duration                 // ownersPause
+}
+
+// owner is one process that is followed.
+type owner struct {
+	pid  int
+	stop context.CancelFunc
 }
 
 func (o *owners) run(ctx context.Context) {
@@ -35,7 +42,7 @@ func (o *owners) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var sockets map[uint32]bool
-	followed, over := map[int]context.CancelFunc{}, make(chan int)
+	followed, over := map[int]*owner{}, make(chan *owner)
 	search := time.NewTimer(0)
 	search.Stop()
 	defer search.Stop()
@@ -49,27 +56,29 @@ func (o *owners) run(ctx context.Context) {
 				continue
 			}
 			sockets = got
-		case pid := <-over:
-			followed[pid]() // and whoever else has the sockets
-			delete(followed, pid)
+		case p := <-over: // who else has the sockets?
+			p.stop()
+			if followed[p.pid] == p { // else a search was faster
+				delete(followed, p.pid)
+			}
 		case <-search.C:
 			last = time.Now()
 			o.search(ctx, &wg, sockets, followed, over)
 			continue
 		}
-		search.Reset(time.Until(last.Add(ownersPause)))
+		search.Reset(time.Until(last.Add(o.pause)))
 	}
 }
 
 // search brings what is followed in line with who holds the sockets.
-func (o *owners) search(ctx context.Context, wg *sync.WaitGroup, sockets map[uint32]bool, followed map[int]context.CancelFunc, over chan<- int) {
+func (o *owners) search(ctx context.Context, wg *sync.WaitGroup, sockets map[uint32]bool, followed map[int]*owner, over chan<- *owner) {
 	found := map[int]bool{}
 	if len(sockets) > 0 {
 		found = holders(sockets)
 	}
-	for pid, stop := range followed {
+	for pid, p := range followed {
 		if !found[pid] {
-			stop()
+			p.stop()
 			delete(followed, pid)
 		}
 	}
@@ -82,14 +91,15 @@ func (o *owners) search(ctx context.Context, wg *sync.WaitGroup, sockets map[uin
 			continue // it ended just now: the socket's end tells
 		}
 		ctx, stop := context.WithCancel(ctx)
-		followed[pid] = stop
+		p := &owner{pid, stop}
+		followed[pid] = p
 		wg.Go(func() {
 			if !ended(ctx, fd) {
 				return
 			}
 			o.ended()
 			select {
-			case over <- pid:
+			case over <- p:
 			case <-ctx.Done():
 			}
 		})
