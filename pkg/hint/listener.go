@@ -40,7 +40,7 @@ func (e *Engine) watchListeners(ctx context.Context, set []Watch) error {
 
 	// Whoever wakes the loop below has it look: by a deadline that is over.
 	ended := make(chan struct{}, 1)
-	o := owners{sockets: latest.Make[map[uint32]bool](), pause: ownersPause, ended: func() {
+	o := owners{sockets: latest.Make[map[uint32]bool](), pause: ownersPause, delay: ownersDelay, ended: func() {
 		select {
 		case ended <- struct{}{}:
 		default:

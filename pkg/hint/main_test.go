@@ -221,7 +221,7 @@ func (w *watching) silent(d time.Duration, why string) {
 }
 
 // settled waits until the sources have taken the set: there is nothing to see of it.
-func (w *watching) settled() { <-time.After(100 * time.Millisecond) }
+func (w *watching) settled() { <-time.After(ownersDelay + 200*time.Millisecond) }
 
 func gone(check string, s Source) func(Hint) bool {
 	return func(h Hint) bool { return h.Check == check && h.Source == s && h.Gone }

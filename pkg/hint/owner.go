@@ -13,9 +13,12 @@ import (
 	"github.com/anyvip/anyvip/pkg/latest"
 )
 
-// ownersPause is how long no process is looked for after a search: that reads the
-// names of all files that all processes have open.
-const ownersPause = time.Second
+// A search reads the names of all files that all processes have open. So none follows
+// another at once, nor an event: then there are probes to be made.
+const (
+	ownersPause = time.Second
+	ownersDelay = 100 * time.Millisecond
+)
 
 // owners follows the processes that hold listening sockets, and calls ended when one of
 // them is no more. The kernel keeps the socket itself until the last handshake that it
@@ -27,7 +30,8 @@ const ownersPause = time.Second
 type owners struct {
 	sockets latest.Value[map[uint32]bool] // by inode
 	ended   func()                        // called by owners' goroutines, several at a time
-	pause   time.Duration                 // ownersPause
+	pause   time.Duration                 // after a search, ownersPause
+	delay   time.Duration                 // before one, ownersDelay
 }
 
 // owner is one process that is followed.
@@ -46,7 +50,7 @@ func (o *owners) run(ctx context.Context) {
 	search := time.NewTimer(0)
 	search.Stop()
 	defer search.Stop()
-	last := time.Time{}
+	last, due := time.Time{}, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -62,11 +66,14 @@ func (o *owners) run(ctx context.Context) {
 				delete(followed, p.pid)
 			}
 		case <-search.C:
-			last = time.Now()
+			last, due = time.Now(), false
 			o.search(ctx, &wg, sockets, followed, over)
 			continue
 		}
-		search.Reset(time.Until(last.Add(o.pause)))
+		if !due {
+			search.Reset(max(o.delay, time.Until(last.Add(o.pause))))
+			due = true
+		}
 	}
 }
 

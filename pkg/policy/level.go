@@ -11,7 +11,7 @@ import (
 // bounds are the worst and the best level that the requirement can have, given
 // that a check without a verdict may turn out either way. They are equal once
 // enough is known.
-func (d *decider) bounds(r Require) (lo, hi vip.Level) {
+func (d *decider) bounds(r *Require) (lo, hi vip.Level) {
 	switch r.Rule {
 	case RuleNone:
 		return vip.LevelPass, vip.LevelPass
@@ -38,8 +38,8 @@ func (d *decider) kth(of []Require, k int) (lo, hi vip.Level) {
 		return vip.LevelFail, vip.LevelFail
 	}
 	var los, his [vip.LevelPass + 1]int // how many parts have each level
-	for _, r := range of {
-		l, h := d.bounds(r)
+	for i := range of {
+		l, h := d.bounds(&of[i])
 		los[l]++
 		his[h]++
 	}
@@ -58,19 +58,19 @@ func kthOf(count [vip.LevelPass + 1]int, k int) vip.Level {
 
 // serviceBounds are the bounds of a service: those of the worst in its group.
 func (d *decider) serviceBounds(s *Service) (lo, hi vip.Level) {
-	lo, hi = d.bounds(s.Require)
+	lo, hi = d.bounds(&s.Require)
 	for _, other := range d.companions(s) {
-		l, h := d.bounds(other.Require)
+		l, h := d.bounds(&other.Require)
 		lo, hi = min(lo, l), min(hi, h)
 	}
 	return lo, hi
 }
 
 // referred are the bounds of what another service requires.
-func (d *decider) referred(r Require) (lo, hi vip.Level) {
+func (d *decider) referred(r *Require) (lo, hi vip.Level) {
 	s, ok := d.visit(r.Service)
 	if ok {
-		lo, hi = d.bounds(s.Require)
+		lo, hi = d.bounds(&s.Require)
 		d.leave(r.Service)
 	}
 	if r.Scope != nil {

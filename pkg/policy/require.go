@@ -188,7 +188,7 @@ func (d *decider) addLeaves(out *[]leaf, r Require, floor vip.Level, via string)
 	switch r.Rule {
 	case RuleCheck:
 		c := d.in.Checks[r.Check]
-		l := leaf{r.Check, max(floor, scopeOf(r, &c).Floor()), via}
+		l := leaf{r.Check, max(floor, scopeOf(&r, &c).Floor()), via}
 		i := slices.IndexFunc(*out, func(x leaf) bool { return x.check == l.check })
 		switch {
 		case i < 0:
@@ -234,7 +234,7 @@ func Local(services []Service, scopes map[string]vip.Scope) map[string]bool {
 	return local
 }
 
-func scopeOf(r Require, c *Check) vip.Scope {
+func scopeOf(r *Require, c *Check) vip.Scope {
 	if r.Scope != nil {
 		return *r.Scope
 	}

@@ -142,11 +142,11 @@ type DegradedAttributes struct {
 }
 
 // announcement is the service's path at a level, for any of its prefixes.
-func (e ECMPAttributes) announcement(l vip.Level) vip.Announcement {
+func (e *ECMPAttributes) announcement(l vip.Level) vip.Announcement {
 	a := vip.Announcement{MED: e.MED, LocalPref: e.LocalPref, Prepend: e.Prepend, Weight: e.Weight,
 		Communities: e.Communities, LargeCommunities: e.LargeCommunities}
 	if l == vip.LevelDegraded {
-		d := e.Degraded
+		d := &e.Degraded
 		if d.MED != nil {
 			a.MED = *d.MED
 		}
