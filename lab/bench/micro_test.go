@@ -15,7 +15,7 @@ func TestMicroTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []target{
-		{what: "a decision over 1,000 services with 2,000 checks", limit: "under 1 ms", measured: "1.02 ms"},
+		{what: "a decision over 1,000 services with 2,000 checks", limit: "under 1 ms", measured: "1.02 ms", why: whyDecide},
 		{what: "a result that changes nothing", limit: "under 5 us", measured: "0.06 us", met: true},
 		{what: "a result that changes nothing, allocations", limit: "0", measured: "0", met: true},
 	} {
