@@ -34,7 +34,7 @@ func microText(micro string) string {
 	return b.String()
 }
 
-const whyDecide = "Nine look-ups in maps for each service take most of it, so the machine's memory decides: " +
+const whyDecide = "Look-ups in maps, six for each service, take most of it, so the machine's memory decides: " +
 	"`go test -run - -bench Decide/1000 -count 10 ./pkg/policy` differs by a third from one time to the next."
 
 // aimMicro adds the targets whose figures go test -bench prints.
