@@ -50,8 +50,9 @@ func (o *owners) run(ctx context.Context) {
 	search := time.NewTimer(0)
 	search.Stop()
 	defer search.Stop()
-	last, due := time.Time{}, false
+	last, due := time.Time{}, time.Time{} // the latest search, and the next one; zero: there is none
 	for {
+		pause := o.pause
 		select {
 		case <-ctx.Done():
 			return
@@ -65,14 +66,16 @@ func (o *owners) run(ctx context.Context) {
 			if followed[p.pid] == p { // else a search was faster
 				delete(followed, p.pid)
 			}
+			pause *= 10 // or a server that forks for each connection would have us search all the time
 		case <-search.C:
-			last, due = time.Now(), false
+			last, due = time.Now(), time.Time{}
 			o.search(ctx, &wg, sockets, followed, over)
 			continue
 		}
-		if !due {
-			search.Reset(max(o.delay, time.Until(last.Add(o.pause))))
-			due = true
+		next := time.Now().Add(max(o.delay, time.Until(last.Add(pause))))
+		if due.IsZero() || next.Before(due) {
+			due = next
+			search.Reset(time.Until(due))
 		}
 	}
 }
