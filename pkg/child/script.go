@@ -7,17 +7,21 @@ import (
 	"strings"
 )
 
-// interpreters run the first file among their arguments, whatever its mode: by name
-// without a version, with the letters of those options after which there is code in
-// place of a file.
-var interpreters = map[string]string{
-	"sh": "c", "bash": "c", "dash": "c", "ash": "c", "ksh": "c", "mksh": "c", "zsh": "c", "fish": "c",
-	"python": "c", "pypy": "c", "perl": "eE", "ruby": "e", "node": "ep", "nodejs": "ep", "lua": "e", "luajit": "e",
-	"php": "r", "tclsh": "", "expect": "c", "java": "",
+// interpreter is a program that runs the first file among its arguments, whatever the
+// file's mode.
+type interpreter struct {
+	code  string // letters of those options after which there is code in place of a file
+	shell bool   // the code is a command line
 }
 
-// shells take command lines for code.
-var shells = []string{"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish"}
+// interpreters by name, without a version.
+var interpreters = map[string]interpreter{
+	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "ksh": shell, "mksh": shell, "zsh": shell, "fish": shell,
+	"python": {code: "c"}, "pypy": {code: "c"}, "perl": {code: "eE"}, "ruby": {code: "e"}, "node": {code: "ep"}, "nodejs": {code: "ep"},
+	"lua": {code: "e"}, "luajit": {code: "e"}, "php": {code: "r"}, "tclsh": {}, "expect": {code: "c"}, "java": {},
+}
+
+var shell = interpreter{code: "c", shell: true}
 
 // wrappers run the first program among their arguments.
 var wrappers = []string{"busybox", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "timeout"}
@@ -28,8 +32,8 @@ var wrappers = []string{"busybox", "env", "ionice", "nice", "nohup", "setsid", "
 func programs(argv []string) []string {
 	files, args := []string{argv[0]}, argv[1:]
 	name := strings.TrimRight(filepath.Base(argv[0]), "0123456789.-")
-	if code, ok := interpreters[name]; ok {
-		return append(files, scripts(args, code, slices.Contains(shells, name))...)
+	if with, ok := interpreters[name]; ok {
+		return append(files, with.scripts(args)...)
 	}
 	if slices.Contains(wrappers, name) {
 		for i, a := range args {
@@ -41,11 +45,11 @@ func programs(argv []string) []string {
 	return files
 }
 
-// scripts are what an interpreter runs.
-func scripts(args []string, code string, shell bool) (files []string) {
+// scripts are what it runs.
+func (in interpreter) scripts(args []string) (files []string) {
 	for i, a := range args {
-		if givesCode(a, code) {
-			if !shell {
+		if givesCode(a, in.code) {
+			if !in.shell {
 				return files
 			}
 			for _, text := range args[i+1:] {
