@@ -65,11 +65,16 @@ func (w *Watch) validate() (ps []vip.Problem) {
 // a check with a shorter interval need not say anything.
 const defaultFast = 200 * time.Millisecond
 
+// Told says whether the application reports how it is, and nobody is asked.
+func (c Config) Told() bool {
+	_, told := c.Kind.(*Heartbeat)
+	return told
+}
+
 // Every is the time between the starts of two probes.
 func (c Config) Every(fast bool) time.Duration {
-	_, told := c.Kind.(*Heartbeat)
 	switch {
-	case !fast || told:
+	case !fast || c.Told():
 		return c.Interval
 	case c.FastInterval == 0:
 		return min(defaultFast, c.Interval)
@@ -155,7 +160,7 @@ func (c Config) Validate() (ps []vip.Problem) {
 	ps = append(ps, within("timeout", c.Timeout, time.Millisecond, time.Minute, "1ms to 1m")...)
 	ps = append(ps, within("rise", c.Rise, 1, 100, "1 to 100")...)
 	ps = append(ps, within("fall", c.Fall, 1, 100, "1 to 100")...)
-	if _, told := c.Kind.(*Heartbeat); told && c.Watch != nil {
+	if c.Told() && c.Watch != nil {
 		ps = append(ps, vip.Problem{Path: "watch", Message: "wakes nobody: a heartbeat does not ask, the application reports"})
 	}
 	ps = append(ps, vip.Under("watch", c.Watch.validate())...)

@@ -351,13 +351,12 @@ func paramsOf(c checks.Config, local bool) health.Params {
 	p := health.Params{Rise: c.Rise, Fall: c.Fall, ErrorHold: c.ErrorHold, OnError: c.OnError,
 		OnTimeout: c.OnTimeout, OnGone: c.OnGone, SlowAfter: c.SlowAfter}
 	if !local {
-		p.OnGone = vip.OnGoneProbe // what others share is not judged by one listener
+		p.OnGone = vip.OnGoneProbe // what others share, and what withdraws nothing, is not judged by one listener
 	}
 	return p
 }
 
 func (c *check) facts() policy.Check {
-	_, told := c.config.Kind.(*checks.Heartbeat)
 	return policy.Check{Scope: c.config.Scope, Params: c.health.Params, Verdict: c.health.Verdict,
-		Pending: c.health.Pending(), PendingUntil: c.pendingUntil, TakesTime: told}
+		Pending: c.health.Pending(), PendingUntil: c.pendingUntil, TakesTime: c.config.Told()}
 }

@@ -54,7 +54,7 @@ func (l *loop) grant(w wish) {
 			w.answer(reply, api.Unknown("check", c.Check, config.Nearest(c.Check, sorted(l.checks))))
 			return
 		}
-		if _, told := l.checks[c.Check].config.Kind.(*checks.Heartbeat); told {
+		if l.checks[c.Check].config.Told() {
 			w.answer(reply, errors.New("check "+c.Check+" is of kind heartbeat: the application reports, and nobody is asked"))
 			return
 		}
