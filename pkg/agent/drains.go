@@ -1,15 +1,14 @@
 package agent
 
 import (
-	"bufio"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/event"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/policy"
@@ -87,21 +86,17 @@ func lookAtDrainFile(path string) drainFile {
 	if path == "" {
 		return drainFile{}
 	}
-	info, err := os.Stat(path)
+	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return drainFile{}
 	}
 	if err != nil {
 		return drainFile{there: true, warning: "drain_file counts as there: " + err.Error()}
 	}
-	if !info.Mode().IsRegular() {
-		return drainFile{there: true}
+	raw, err := durable.Read(path) // no pipe holds it up
+	if errors.Is(err, fs.ErrNotExist) {
+		return drainFile{}
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return drainFile{there: !errors.Is(err, fs.ErrNotExist)}
-	}
-	defer f.Close()
-	line, _ := bufio.NewReader(io.LimitReader(f, 2*vip.MaxLine)).ReadString('\n')
+	line, _, _ := strings.Cut(string(raw), "\n")
 	return drainFile{there: true, reason: vip.Line(line)}
 }

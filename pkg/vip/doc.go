@@ -4,6 +4,6 @@
 //
 // It owns no behaviour beyond comparing and printing these values, and what the
 // text in them may be. It imports the standard library alone, and must not know who
-// makes a value or who uses it. Everything here is safe to copy; slices and maps inside a value are never
-// changed after it was handed over.
+// makes a value or who uses it. Everything here is safe to copy; slices and maps
+// inside a value are never changed after it was handed over.
 package vip
