@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/anyvip/anyvip/pkg/sockdiag"
 )
 
 func listener(check, at string) Watch {
@@ -125,10 +127,31 @@ func TestAHalfOpenConnectionHidesNoEnd(t *testing.T) {
 	w := watch(t, listener("web", "127.0.0.1:8035"))
 	w.settled()
 	halfOpen(t, "127.0.0.1:8035")
+	kernel, err := sockdiag.Ended()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kernel.Close()
+	before, err := listeners([]Watch{listener("web", "127.0.0.1:8035")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	killed := time.Now()
 	s.die()
 	took := w.wait("its end", gone("web", Listener)).At.Sub(killed)
-	t.Logf("SIGKILL to hint with a half-open connection: %s", took)
+	if err := kernel.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 8<<10); ; {
+		n, err := kernel.Read(buf)
+		if err != nil {
+			t.Fatalf("the kernel never tells of it: %v", err)
+		}
+		if before.mentioned(buf[:n]) {
+			break
+		}
+	}
+	t.Logf("SIGKILL to hint with a half-open connection: %s; the kernel's own word: %s", took, time.Since(killed))
 	if took > 500*time.Millisecond {
 		t.Errorf("heard after %s", took)
 	}
