@@ -13,8 +13,8 @@ import (
 // time that counts begins when the daemon listens again.
 func TestTorsThatDieArePeeredAgain(t *testing.T) {
 	t.Parallel()
-	// FRR refuses us for its first second, then we dial within two, and a machine at
-	// work takes its share. GoBGP by itself would take 6.7 s.
+	// Where a busy machine has FRR listen only after a second, our first attempt comes too
+	// early, and the next one two seconds later. GoBGP by itself would take 6.7 s.
 	const usual, limit = 3 * time.Second, 4 * time.Second
 	var took []time.Duration
 	r := up(t, "tors.clab.yml", options{})
