@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anyvip/anyvip/lab/labtest"
 	"github.com/anyvip/anyvip/lab/load"
 	"github.com/anyvip/anyvip/lab/watch"
 )
@@ -19,6 +20,12 @@ import (
 func TestLocalFRRAnnouncesToTheToR(t *testing.T)  { testLocalDaemon(t, "frr") }
 func TestLocalBIRDAnnouncesToTheToR(t *testing.T) { testLocalDaemon(t, "bird") }
 
+// theDaemonsView shows what the host's routing daemon knows.
+var theDaemonsView = map[string]string{
+	"frr":  "vtysh -c 'show bgp summary' -c 'show bgp ipv4 unicast' -c 'show bgp neighbors' -c 'show bgp update-groups'",
+	"bird": "birdc show protocols all; birdc show route all",
+}
+
 func testLocalDaemon(t *testing.T, daemon string) {
 	t.Parallel()
 	state := map[string]string{"ANYVIP_STATE_DIR": "/run/anyvip-state"} // as the file has it
@@ -27,9 +34,7 @@ func testLocalDaemon(t *testing.T, daemon string) {
 	})
 	l := local{rig: r, tor: r.watchTor("tor", "eth1", "eth2")}
 	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(r.sh("s1", map[string]string{"frr": "vtysh -c 'show bgp summary' -c 'show bgp ipv4 unicast'", "bird": "birdc show route all"}[daemon]+"; ss -tanp; ps ax"))
-		}
+		labtest.Explain(t, r.Lab, "s1", "sh", "-c", theDaemonsView[daemon]+"; ss -tanpi; ps ax")
 	})
 	for _, p := range vips {
 		l.tor.route(time.Time{}, p, 2)

@@ -3,6 +3,7 @@
 package labtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/anyvip/anyvip/lab"
 )
@@ -146,4 +148,21 @@ func Output(t testing.TB, l *lab.Lab, node string, argv ...string) string {
 		t.Fatal(err)
 	}
 	return string(out)
+}
+
+// Explain shows in the test's output what a command in a node prints, if the test
+// has failed; to be deferred or given to Cleanup. A test's own context is over by
+// then.
+func Explain(t testing.TB, l *lab.Lab, node string, argv ...string) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	out, err := l.Command(ctx, node, argv...).CombinedOutput()
+	t.Logf("%s: %s\n%s", node, strings.Join(argv, " "), out)
+	if err != nil {
+		t.Log(err)
+	}
 }
