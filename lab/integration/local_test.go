@@ -40,6 +40,9 @@ func testLocalDaemon(t *testing.T, daemon string) {
 		l.tor.route(time.Time{}, p, 2)
 	}
 	l.serverKernelHasNoRoute(daemon)
+	if daemon == "frr" {
+		l.noWithdrawIsForgotten()
+	}
 	l.attributesReachTheToR()
 	l.healthMovesTheRoute()
 	l.daemonRestarts()
@@ -107,6 +110,18 @@ func (l local) serverKernelHasNoRoute(daemon string) {
 	for _, show := range []string{"show ip route bgp", "show ipv6 route bgp"} {
 		if text := l.sh("s1", "vtysh -c '"+show+"'"); strings.Contains(text, "via ") {
 			l.t.Errorf("zebra of s1 has routes of bgpd:\n%s", text)
+		}
+	}
+}
+
+// noWithdrawIsForgotten checks that FRR does not coalesce: a withdraw meanwhile
+// would never reach the router.
+func (l local) noWithdrawIsForgotten() {
+	l.t.Helper()
+	for _, node := range []string{"s1", "s2"} {
+		groups := l.sh(node, "vtysh -c 'show bgp update-groups'")
+		if !strings.Contains(groups, "Coalesce Time: 0\n") || strings.Count(groups, "Coalesce Time:") != strings.Count(groups, "Coalesce Time: 0\n") {
+			l.t.Errorf("FRR of %s coalesces:\n%s", node, groups)
 		}
 	}
 }
