@@ -64,6 +64,17 @@ func eventually(t *testing.T, patience time.Duration, check func() error) {
 	}
 }
 
+// logsStarted waits for what the daemon of b says, and nothing else: it is up before it has.
+func logsStarted(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	eventually(t, 5*time.Second, func() error {
+		if log := l.Logs("b"); log != "started\n" {
+			return fmt.Errorf("the log of b is %q", log)
+		}
+		return nil
+	})
+}
+
 func TestLabShowsItsNodes(t *testing.T) {
 	labtest.Need(t, "namespaces", "ip")
 	l := labtest.Up(t, labtest.Parse(t, ".", twoNodes), lab.Options{})
@@ -99,9 +110,7 @@ func TestLabShowsItsNodes(t *testing.T) {
 	if _, err := os.Stat("/etc/lab-test-file"); err == nil {
 		t.Error("a node wrote to the host's /etc")
 	}
-	if log := l.Logs("b"); log != "started\n" {
-		t.Errorf("log of b is %q", log)
-	}
+	logsStarted(t, l)
 }
 
 func TestLabLinkCarriesAndCuts(t *testing.T) {
@@ -386,9 +395,7 @@ func TestLabNamesAreTakenOnce(t *testing.T) {
 	if out, err := other.Command(t.Context(), "b", "hostname").Output(); err != nil || string(out) != "b\n" {
 		t.Errorf("through Attach: %q, %v", out, err)
 	}
-	if log := other.Logs("b"); log != "started\n" {
-		t.Errorf("log through Attach: %q", log)
-	}
+	logsStarted(t, other)
 	if err := other.Down(); err != nil {
 		t.Error(err)
 	}
