@@ -281,6 +281,9 @@ func (e *Engine) work(ctx context.Context, w *worker) {
 	}
 }
 
+// cutOff is why a command does not come to its end.
+const cutOff = "a reload changed or removed the hook, or the agent ended"
+
 // run runs a command once, when there is room for it.
 func (e *Engine) run(ctx context.Context, argv []string, timeout time.Duration, ev Event) error {
 	select {
@@ -297,10 +300,12 @@ func (e *Engine) run(ctx context.Context, argv []string, timeout time.Duration, 
 	defer cancel()
 	end, err := child.Run(limited, child.Command{Argv: argv, Stdin: append(text, '\n')})
 	switch {
+	case err != nil && errors.Is(limited.Err(), context.Canceled):
+		return errors.New("not started: " + cutOff)
 	case err != nil:
 		return err
 	case end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL && errors.Is(limited.Err(), context.Canceled):
-		return said("killed: a reload changed or removed the hook, or the agent ended", end)
+		return said("killed: "+cutOff, end)
 	case end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL && limited.Err() != nil:
 		return said(fmt.Sprintf("killed at the timeout of %s", timeout), end)
 	case end.Status.Signaled():
