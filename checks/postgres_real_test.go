@@ -252,6 +252,8 @@ func realReplica(t *testing.T, primary *cluster, password string) {
 	expect(t, ask(replica, "primary", 0), vip.Fail, vip.ClassStatus, "is a replica, not the primary")
 	expect(t, ask(primary, "replica", 0), vip.Fail, vip.ClassStatus, "is the primary, not a replica")
 	primary.sql(t, "INSERT INTO secret VALUES (1)")
+	// Nothing to replay is no lag either, as long as the row has not even come.
+	eventually(t, "the replica has replayed it", func() bool { return replica.sql(t, "SELECT pg_last_xact_replay_timestamp() IS NOT NULL") == "t" })
 	eventually(t, "the replica has caught up", isPass("replica, 0s behind"))
 
 	// What the reference says of a replica that has lost its primary.
