@@ -1,0 +1,492 @@
+package vrrp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	// handover is how long a router goes on answering for its addresses after it heard
+	// its successor: until the successor has them, and every neighbour has its ARP
+	// announcement or NA. Both answer meanwhile, and no packet is lost.
+	handover = 100 * time.Millisecond
+
+	// margin is what a router that leaves waits for a successor, beyond the Skew_Time
+	// of the worst one.
+	margin = 200 * time.Millisecond
+
+	// defence is how often a router announces against rivals at most, once when one
+	// comes and once when it has gone: RFC 5227, section 2.4, has that time.
+	defence = 10 * time.Second
+
+	// retry is how often a drained router that had to stay tries to go again: a Backup
+	// that does not preempt takes over from one that leaves only.
+	retry = 30 * time.Second
+)
+
+// State is where a virtual router is, RFC 9568, section 6.4.
+type State uint8
+
+// The states. Leaving is ours: RFC 9568 goes to Initialize at once, and the packets
+// until the successor is there are lost.
+const (
+	Initialize State = iota
+	Backup
+	Active
+	Leaving // priority 0 is sent; the addresses are answered for until somebody else does, or nobody comes
+)
+
+var stateNames = [...]string{"Initialize", "Backup", "Active", "Leaving"}
+
+func (s State) String() string { return stateNames[s] }
+
+// Cause says why a virtual router is in its state.
+type Cause uint8
+
+// The causes.
+const (
+	NotStarted     Cause = iota
+	Started              // it takes part, and listens first
+	Owns                 // it owns the addresses
+	NothingHeard         // Active_Down_Interval is over
+	ActiveLeft           // the Active router said priority 0, and nobody better came
+	Preempts             // the Active router's priority is lower than ours
+	HigherPriority       // another router has one
+	HigherAddress        // another router has the same priority and a higher address
+	Stopped              // it does not take part any more
+	Drained              // likewise, as long as another router does
+	NoSuccessor          // drained, but no other router came: it stays, at priority 1
+	Relieved             // another router has taken over
+)
+
+var causeNames = [...]string{"not_started", "started", "owns", "nothing_heard", "active_left", "preempts", "higher_priority", "higher_address",
+	"stopped", "drained", "no_successor", "relieved"}
+
+func (c Cause) String() string { return causeNames[c] }
+
+// Router is what one virtual router is configured with. Its values are valid:
+// Validate is whoever makes one's affair.
+type Router struct {
+	Advertisement // what it says as Active; Interval is Advertisement_Interval
+
+	Preempt      bool          // Preempt_Mode
+	PreemptDelay time.Duration // how long an Active router of lower priority is left alone; 0: not at all
+}
+
+func (r Router) equal(s Router) bool {
+	return r.Version == s.Version && r.VRID == s.VRID && r.Priority == s.Priority && r.Interval == s.Interval &&
+		slices.Equal(r.Addresses, s.Addresses) && r.Secured == s.Secured && r.Password == s.Password && r.Checksum == s.Checksum &&
+		r.Preempt == s.Preempt && r.PreemptDelay == s.PreemptDelay
+}
+
+// Act is a kind of thing that a Machine wants done.
+type Act uint8
+
+// What there is to do.
+const (
+	Send     Act = iota // an ADVERTISEMENT with Do.Priority
+	Take                // add the addresses
+	Announce            // ARP announcements or unsolicited NAs, for all of them
+	Release             // remove the addresses
+)
+
+var actNames = [...]string{"send", "take", "announce", "release"}
+
+func (a Act) String() string { return actNames[a] }
+
+// Do is one thing to do.
+type Do struct {
+	Act
+	Priority uint8 // of Send
+}
+
+// Machine is one virtual router, RFC 9568, section 6. Whoever drives it gives it what
+// was received, in order, then Tick; does what it returns, in that order; and comes back
+// at Deadline. What it returns is valid until its next call.
+//
+// Receive takes the time at which a packet came, which after a stall is long ago. So
+// advertisements that queued up are judged by when they were sent, and answered once,
+// by the Tick behind them.
+type Machine struct {
+	router Router
+	local  netip.Addr // primary address of the interface: what our advertisements come from
+
+	state State
+	cause Cause
+	since time.Time
+	by    netip.Addr // who caused it; not valid: nobody
+
+	// Of Backup.
+	adver   time.Duration // Active_Adver_Interval
+	heard   time.Time     // what Active_Down_Timer counts from
+	left    bool          // the Active router said priority 0 then
+	lower   netip.Addr    // the Active router that we preempt; not valid: none since heard
+	preempt time.Time     // when the time of one with a lower priority is over; zero: none is there
+
+	last bool // it takes part only until another router does
+
+	timer   time.Time // Active_Down_Timer, Adver_Timer, or the wait for a successor; zero: not set
+	release time.Time // when the addresses go; zero: they stay, or are gone
+	retry   time.Time // when the last one tries to go again; zero: it is not the last one
+	quiet   time.Time // when a rival counts as gone; zero: there is none
+	defend  time.Time // no announcement against a rival before
+	spare   bool      // but one when it has gone
+
+	do []Do
+}
+
+// NewMachine makes a virtual router in Initialize, whose advertisements come from local.
+func NewMachine(r Router, local netip.Addr) *Machine { return &Machine{router: r, local: local} }
+
+// State is where the virtual router is.
+func (m *Machine) State() State { return m.state }
+
+// Why says since when the virtual router is in its state, why, and which router has
+// caused it, if one has.
+func (m *Machine) Why() (since time.Time, cause Cause, by netip.Addr) {
+	return m.since, m.cause, m.by
+}
+
+// Answers says whether this router answers for the addresses.
+func (m *Machine) Answers() bool {
+	return m.state == Active || m.state == Leaving || !m.release.IsZero()
+}
+
+// priority is what an Active router advertises now.
+func (m *Machine) priority() uint8 {
+	if m.last {
+		return 1
+	}
+	return m.router.Priority
+}
+
+// Deadline is when to call Tick; zero: nothing is due.
+func (m *Machine) Deadline() (at time.Time) {
+	for _, t := range [...]time.Time{m.timer, m.release, m.retry, m.quiet} {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	return at
+}
+
+// Startup is RFC 9568's event, section 6.4.1: take part. In a router that is drained or
+// about to leave it takes that back.
+func (m *Machine) Startup(now time.Time) []Do {
+	m.do = m.do[:0]
+	if m.state == Active && !m.last {
+		return m.do
+	}
+	m.last = false
+	switch m.state {
+	case Initialize:
+		if m.router.Priority == PriorityOwner {
+			m.activate(now, Owns)
+			break
+		}
+		m.adver = m.router.Interval
+		m.backup(now, Started, netip.Addr{})
+	case Leaving: // nobody came: it is Active still
+		m.become(now, Active, Started, netip.Addr{})
+		m.advertise(now)
+	case Active: // it was the last one
+		m.become(now, Active, Started, netip.Addr{})
+		m.advertise(now)
+	case Backup:
+	}
+	return m.do
+}
+
+// Shutdown is RFC 9568's event: take part no more. The addresses are answered for until
+// another router advertises, or none comes.
+func (m *Machine) Shutdown(now time.Time) []Do { return m.leave(now, false) }
+
+// Drain is Shutdown, unless no other router comes: then this one stays Active, with
+// priority 1, until one does.
+func (m *Machine) Drain(now time.Time) []Do { return m.leave(now, true) }
+
+func (m *Machine) leave(now time.Time, last bool) []Do {
+	m.do = m.do[:0]
+	if m.state == Active && m.last && last {
+		return m.do // nobody came, and nobody has come since
+	}
+	cause := Stopped
+	if last {
+		cause = Drained
+	}
+	m.last = last
+	switch m.state {
+	case Active:
+		// Twice: one lost packet must not cost an Active_Down_Interval. Never later: a
+		// successor that is Active by then would take it for a rival's.
+		m.goAway(now, cause)
+	case Backup:
+		m.stop(now, cause, netip.Addr{})
+	case Leaving, Initialize:
+		m.cause = cause
+	}
+	return m.do
+}
+
+// goAway says that this router leaves, and waits for a successor.
+func (m *Machine) goAway(now time.Time, cause Cause) {
+	m.become(now, Leaving, cause, netip.Addr{})
+	m.send(PriorityLeaves)
+	m.send(PriorityLeaves)
+	m.timer = now.Add(m.skew(m.router.Interval, 1) + margin)
+}
+
+// Configure replaces what the router is configured with. A new priority is said at
+// once; the router stays Active until a better one answers.
+func (m *Machine) Configure(now time.Time, r Router, local netip.Addr) []Do {
+	m.do = m.do[:0]
+	if m.local == local && m.router.equal(r) {
+		return m.do
+	}
+	owner := r.Priority == PriorityOwner
+	addresses := !slices.Equal(m.router.Addresses, r.Addresses)
+	m.router, m.local = r, local
+	switch {
+	case m.state == Backup && owner:
+		m.activate(now, Owns)
+	case m.state == Backup:
+		m.setDownTimer()
+	case m.state == Active:
+		m.advertise(now)
+		if addresses {
+			m.want(Take)
+			m.want(Announce)
+		}
+	}
+	return m.do
+}
+
+// Receive takes an advertisement under this VRID, from src, that came at the given
+// time. The Drop says that it is not one for this router.
+func (m *Machine) Receive(at time.Time, src netip.Addr, a *Advertisement) ([]Do, Drop) {
+	m.do = m.do[:0]
+	if drop := m.judge(src, a); drop != Accepted {
+		return m.do, drop
+	}
+	switch m.state {
+	case Backup:
+		m.receiveBackup(at, src, a)
+	case Active:
+		m.receiveActive(at, src, a)
+	case Leaving:
+		if a.Priority != PriorityLeaves {
+			m.stop(at, Relieved, src)
+			m.release = at.Add(handover)
+		}
+	case Initialize:
+	}
+	return m.do, Accepted
+}
+
+// judge is RFC 9568, section 7.1, as far as it takes this router's configuration. RFC
+// 3768, section 7.1, drops an advertisement with another interval or other addresses
+// too: then both routers are Active. We take it, and who watches tells.
+func (m *Machine) judge(src netip.Addr, a *Advertisement) Drop {
+	switch {
+	case src == m.local:
+		return DropOwn
+	case a.Version != m.router.Version:
+		return DropOtherVersion
+	case a.Secured != m.router.Secured, a.Secured && a.Password != m.router.Password:
+		return DropPassword
+	case m.router.Priority == PriorityOwner:
+		return DropOwner
+	}
+	return Accepted
+}
+
+// receiveBackup is RFC 9568, section 6.4.2.
+func (m *Machine) receiveBackup(at time.Time, src netip.Addr, a *Advertisement) {
+	switch {
+	case a.Priority == PriorityLeaves:
+		m.listen(at, true)
+	case !m.router.Preempt || a.Priority >= m.router.Priority:
+		m.adver = a.Interval
+		m.listen(at, false)
+	default:
+		if m.preempt.IsZero() {
+			m.preempt = at.Add(m.router.PreemptDelay)
+		}
+		if at.Before(m.preempt) {
+			m.adver, m.heard, m.left = a.Interval, at, false
+		} else {
+			m.lower = src // it is discarded, so that the timer runs out
+		}
+	}
+	m.setDownTimer()
+}
+
+// receiveActive is RFC 9568, section 6.4.3. What it sends is sent by the next Tick.
+func (m *Machine) receiveActive(at time.Time, src netip.Addr, a *Advertisement) {
+	priority := m.priority()
+	switch {
+	case a.Priority == PriorityLeaves:
+		m.timer = at
+		m.rival(at, m.router.Interval)
+	case a.Priority > priority, a.Priority == priority && src.Compare(m.local) > 0:
+		cause := HigherPriority
+		if a.Priority == priority {
+			cause = HigherAddress
+		}
+		// The RFC says nothing here, and a better router that has never heard us would
+		// not know that it has to announce the addresses again. Twice: see goAway.
+		m.send(priority)
+		m.send(priority)
+		if m.last {
+			m.stop(at, Relieved, src)
+		} else {
+			m.adver = a.Interval
+			m.backup(at, cause, src)
+		}
+		m.release = at.Add(handover)
+	default:
+		m.timer = at // to assert the state to the sender
+		m.rival(at, a.Interval)
+	}
+}
+
+// rival notes that another router was Active, whose announcements the neighbours may
+// have: ours follow at once, and again when it is heard no more.
+func (m *Machine) rival(at time.Time, interval time.Duration) {
+	if m.quiet.IsZero() && !at.Before(m.defend) {
+		m.defend, m.spare = at.Add(defence), true
+		m.want(Announce)
+	}
+	m.quiet = at.Add(3*interval + m.skew(interval, 1))
+}
+
+// Tick does what is due.
+func (m *Machine) Tick(now time.Time) []Do {
+	m.do = m.do[:0]
+	if due(m.release, now) {
+		m.release = time.Time{}
+		m.want(Release)
+	}
+	if due(m.retry, now) {
+		m.goAway(now, Drained)
+	}
+	if due(m.timer, now) {
+		switch m.state {
+		case Backup:
+			m.takeOver(now)
+		case Active:
+			m.send(m.priority())
+			// From the last one on, so that being late does not add up; but never in a row.
+			m.timer = m.timer.Add(m.router.Interval)
+			if !m.timer.After(now) {
+				m.timer = now.Add(m.router.Interval)
+			}
+		case Leaving:
+			m.alone(now)
+		case Initialize:
+			m.timer = time.Time{}
+		}
+	}
+	if due(m.quiet, now) {
+		m.rivalGone(now)
+	}
+	return m.do
+}
+
+func (m *Machine) rivalGone(now time.Time) {
+	if !m.spare && now.Before(m.defend) {
+		m.quiet = m.defend
+		return
+	}
+	if !m.spare {
+		m.defend = now.Add(defence)
+	}
+	m.spare, m.quiet = false, time.Time{}
+	m.want(Announce)
+}
+
+func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+// takeOver is the end of Active_Down_Timer, RFC 9568, section 6.4.2.
+func (m *Machine) takeOver(now time.Time) {
+	cause, by := NothingHeard, netip.Addr{}
+	switch {
+	case m.lower.IsValid():
+		cause, by = Preempts, m.lower
+	case m.left:
+		cause = ActiveLeft
+	}
+	m.activate(now, cause)
+	m.by = by
+}
+
+// alone is the end of the wait for a successor.
+func (m *Machine) alone(now time.Time) {
+	if m.last {
+		m.become(now, Active, NoSuccessor, netip.Addr{})
+		m.advertise(now)
+		m.retry = now.Add(retry)
+		return
+	}
+	m.stop(now, m.cause, netip.Addr{})
+	m.want(Release)
+}
+
+// activate goes to Active from where the addresses are not, or not for long.
+func (m *Machine) activate(now time.Time, cause Cause) {
+	m.release = time.Time{}
+	m.become(now, Active, cause, netip.Addr{})
+	m.advertise(now)
+	m.want(Take)
+	m.want(Announce)
+}
+
+// advertise sends now, and sets Adver_Timer.
+func (m *Machine) advertise(now time.Time) {
+	m.send(m.priority())
+	m.timer = now.Add(m.router.Interval)
+}
+
+func (m *Machine) send(priority uint8) { m.do = append(m.do, Do{Send, priority}) }
+
+func (m *Machine) want(a Act) { m.do = append(m.do, Do{Act: a}) }
+
+func (m *Machine) backup(now time.Time, cause Cause, by netip.Addr) {
+	m.become(now, Backup, cause, by)
+	m.listen(now, false)
+	m.setDownTimer()
+}
+
+// listen begins Active_Down_Timer anew.
+func (m *Machine) listen(heard time.Time, left bool) {
+	m.heard, m.left, m.lower, m.preempt = heard, left, netip.Addr{}, time.Time{}
+}
+
+func (m *Machine) stop(now time.Time, cause Cause, by netip.Addr) {
+	m.become(now, Initialize, cause, by)
+	m.timer = time.Time{}
+}
+
+func (m *Machine) become(now time.Time, s State, cause Cause, by netip.Addr) {
+	m.state, m.cause, m.since, m.by = s, cause, now, by
+	m.retry, m.quiet = time.Time{}, time.Time{}
+}
+
+// setDownTimer sets Active_Down_Timer, from what was heard last on.
+func (m *Machine) setDownTimer() {
+	skew := m.skew(m.adver, m.router.Priority)
+	if m.left {
+		m.timer = m.heard.Add(skew)
+	} else {
+		m.timer = m.heard.Add(3*m.adver + skew) // Active_Down_Interval, RFC 9568, section 6.1
+	}
+}
+
+// skew is Skew_Time: RFC 9568, section 6.1, and for version 2 RFC 3768, section 6.1.
+func (m *Machine) skew(adver time.Duration, priority uint8) time.Duration {
+	if m.router.Version == 2 {
+		adver = time.Second
+	}
+	return adver * time.Duration(256-int(priority)) / 256
+}
