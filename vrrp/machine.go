@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 const (
@@ -24,46 +26,6 @@ const (
 	// that does not preempt takes over from one that leaves only.
 	retry = 30 * time.Second
 )
-
-// State is where a virtual router is, RFC 9568, section 6.4.
-type State uint8
-
-// The states. Leaving is ours: RFC 9568 goes to Initialize at once, and the packets
-// until the successor is there are lost.
-const (
-	Initialize State = iota
-	Backup
-	Active
-	Leaving // priority 0 is sent; the addresses are answered for until somebody else does, or nobody comes
-)
-
-var stateNames = [...]string{"Initialize", "Backup", "Active", "Leaving"}
-
-func (s State) String() string { return stateNames[s] }
-
-// Cause says why a virtual router is in its state.
-type Cause uint8
-
-// The causes.
-const (
-	NotStarted     Cause = iota
-	Started              // it takes part, and listens first
-	Owns                 // it owns the addresses
-	NothingHeard         // Active_Down_Interval is over
-	ActiveLeft           // the Active router said priority 0, and nobody better came
-	Preempts             // the Active router's priority is lower than ours
-	HigherPriority       // another router has one
-	HigherAddress        // another router has the same priority and a higher address
-	Stopped              // it does not take part any more
-	Drained              // likewise, as long as another router does
-	NoSuccessor          // drained, but no other router came: it stays, at priority 1
-	Relieved             // another router has taken over
-)
-
-var causeNames = [...]string{"not_started", "started", "owns", "nothing_heard", "active_left", "preempts", "higher_priority", "higher_address",
-	"stopped", "drained", "no_successor", "relieved"}
-
-func (c Cause) String() string { return causeNames[c] }
 
 // Router is what one virtual router is configured with. Its values are valid:
 // Validate is whoever makes one's affair.
@@ -112,8 +74,8 @@ type Machine struct {
 	router Router
 	local  netip.Addr // primary address of the interface: what our advertisements come from
 
-	state State
-	cause Cause
+	state vip.RouterState
+	cause vip.RouterCause
 	since time.Time
 	by    netip.Addr // who caused it; not valid: nobody
 
@@ -140,17 +102,17 @@ type Machine struct {
 func NewMachine(r Router, local netip.Addr) *Machine { return &Machine{router: r, local: local} }
 
 // State is where the virtual router is.
-func (m *Machine) State() State { return m.state }
+func (m *Machine) State() vip.RouterState { return m.state }
 
 // Why says since when the virtual router is in its state, why, and which router has
 // caused it, if one has.
-func (m *Machine) Why() (since time.Time, cause Cause, by netip.Addr) {
+func (m *Machine) Why() (since time.Time, cause vip.RouterCause, by netip.Addr) {
 	return m.since, m.cause, m.by
 }
 
 // Answers says whether this router answers for the addresses.
 func (m *Machine) Answers() bool {
-	return m.state == Active || m.state == Leaving || !m.release.IsZero()
+	return m.state == vip.RouterActive || m.state == vip.RouterLeaving || !m.release.IsZero()
 }
 
 // priority is what an Active router advertises now.
@@ -175,25 +137,25 @@ func (m *Machine) Deadline() (at time.Time) {
 // about to leave it takes that back.
 func (m *Machine) Startup(now time.Time) []Do {
 	m.do = m.do[:0]
-	if m.state == Active && !m.last {
+	if m.state == vip.RouterActive && !m.last {
 		return m.do
 	}
 	m.last = false
 	switch m.state {
-	case Initialize:
+	case vip.RouterInitialize:
 		if m.router.Priority == PriorityOwner {
-			m.activate(now, Owns)
+			m.activate(now, vip.RouterOwns)
 			break
 		}
 		m.adver = m.router.Interval
-		m.backup(now, Started, netip.Addr{})
-	case Leaving: // nobody came: it is Active still
-		m.become(now, Active, Started, netip.Addr{})
+		m.backup(now, vip.RouterStarted, netip.Addr{})
+	case vip.RouterLeaving: // nobody came: it is Active still
+		m.become(now, vip.RouterActive, vip.RouterStarted, netip.Addr{})
 		m.advertise(now)
-	case Active: // it was the last one
-		m.become(now, Active, Started, netip.Addr{})
+	case vip.RouterActive: // it was the last one
+		m.become(now, vip.RouterActive, vip.RouterStarted, netip.Addr{})
 		m.advertise(now)
-	case Backup:
+	case vip.RouterBackup:
 	}
 	return m.do
 }
@@ -208,30 +170,31 @@ func (m *Machine) Drain(now time.Time) []Do { return m.leave(now, true) }
 
 func (m *Machine) leave(now time.Time, last bool) []Do {
 	m.do = m.do[:0]
-	if m.state == Active && m.last && last {
+	if m.state == vip.RouterActive && m.last && last {
 		return m.do // nobody came, and nobody has come since
 	}
-	cause := Stopped
+	cause := vip.RouterStopped
 	if last {
-		cause = Drained
+		cause = vip.RouterDrained
 	}
 	m.last = last
 	switch m.state {
-	case Active:
+	case vip.RouterActive:
 		// Twice: one lost packet must not cost an Active_Down_Interval. Never later: a
 		// successor that is Active by then would take it for a rival's.
 		m.goAway(now, cause)
-	case Backup:
+	case vip.RouterBackup:
 		m.stop(now, cause, netip.Addr{})
-	case Leaving, Initialize:
+	case vip.RouterLeaving:
 		m.cause = cause
+	case vip.RouterInitialize:
 	}
 	return m.do
 }
 
 // goAway says that this router leaves, and waits for a successor.
-func (m *Machine) goAway(now time.Time, cause Cause) {
-	m.become(now, Leaving, cause, netip.Addr{})
+func (m *Machine) goAway(now time.Time, cause vip.RouterCause) {
+	m.become(now, vip.RouterLeaving, cause, netip.Addr{})
 	m.send(PriorityLeaves)
 	m.send(PriorityLeaves)
 	m.timer = now.Add(m.skew(m.router.Interval, 1) + margin)
@@ -248,11 +211,11 @@ func (m *Machine) Configure(now time.Time, r Router, local netip.Addr) []Do {
 	addresses := !slices.Equal(m.router.Addresses, r.Addresses)
 	m.router, m.local = r, local
 	switch {
-	case m.state == Backup && owner:
-		m.activate(now, Owns)
-	case m.state == Backup:
+	case m.state == vip.RouterBackup && owner:
+		m.activate(now, vip.RouterOwns)
+	case m.state == vip.RouterBackup:
 		m.setDownTimer()
-	case m.state == Active:
+	case m.state == vip.RouterActive:
 		m.advertise(now)
 		if addresses {
 			m.want(Take)
@@ -270,16 +233,16 @@ func (m *Machine) Receive(at time.Time, src netip.Addr, a *Advertisement) ([]Do,
 		return m.do, drop
 	}
 	switch m.state {
-	case Backup:
+	case vip.RouterBackup:
 		m.receiveBackup(at, src, a)
-	case Active:
+	case vip.RouterActive:
 		m.receiveActive(at, src, a)
-	case Leaving:
+	case vip.RouterLeaving:
 		if a.Priority != PriorityLeaves {
-			m.stop(at, Relieved, src)
+			m.stop(at, vip.RouterRelieved, src)
 			m.release = at.Add(handover)
 		}
-	case Initialize:
+	case vip.RouterInitialize:
 	}
 	return m.do, Accepted
 }
@@ -330,16 +293,16 @@ func (m *Machine) receiveActive(at time.Time, src netip.Addr, a *Advertisement) 
 		m.timer = at
 		m.rival(at, m.router.Interval)
 	case a.Priority > priority, a.Priority == priority && src.Compare(m.local) > 0:
-		cause := HigherPriority
+		cause := vip.RouterHigherPriority
 		if a.Priority == priority {
-			cause = HigherAddress
+			cause = vip.RouterHigherAddress
 		}
 		// The RFC says nothing here, and a better router that has never heard us would
 		// not know that it has to announce the addresses again. Twice: see goAway.
 		m.send(priority)
 		m.send(priority)
 		if m.last {
-			m.stop(at, Relieved, src)
+			m.stop(at, vip.RouterRelieved, src)
 		} else {
 			m.adver = a.Interval
 			m.backup(at, cause, src)
@@ -369,22 +332,22 @@ func (m *Machine) Tick(now time.Time) []Do {
 		m.want(Release)
 	}
 	if due(m.retry, now) {
-		m.goAway(now, Drained)
+		m.goAway(now, vip.RouterDrained)
 	}
 	if due(m.timer, now) {
 		switch m.state {
-		case Backup:
+		case vip.RouterBackup:
 			m.takeOver(now)
-		case Active:
+		case vip.RouterActive:
 			m.send(m.priority())
 			// From the last one on, so that being late does not add up; but never in a row.
 			m.timer = m.timer.Add(m.router.Interval)
 			if !m.timer.After(now) {
 				m.timer = now.Add(m.router.Interval)
 			}
-		case Leaving:
+		case vip.RouterLeaving:
 			m.alone(now)
-		case Initialize:
+		case vip.RouterInitialize:
 			m.timer = time.Time{}
 		}
 	}
@@ -410,12 +373,12 @@ func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
 // takeOver is the end of Active_Down_Timer, RFC 9568, section 6.4.2.
 func (m *Machine) takeOver(now time.Time) {
-	cause, by := NothingHeard, netip.Addr{}
+	cause, by := vip.RouterNothingHeard, netip.Addr{}
 	switch {
 	case m.lower.IsValid():
-		cause, by = Preempts, m.lower
+		cause, by = vip.RouterPreempts, m.lower
 	case m.left:
-		cause = ActiveLeft
+		cause = vip.RouterActiveLeft
 	}
 	m.activate(now, cause)
 	m.by = by
@@ -424,7 +387,7 @@ func (m *Machine) takeOver(now time.Time) {
 // alone is the end of the wait for a successor.
 func (m *Machine) alone(now time.Time) {
 	if m.last {
-		m.become(now, Active, NoSuccessor, netip.Addr{})
+		m.become(now, vip.RouterActive, vip.RouterNoSuccessor, netip.Addr{})
 		m.advertise(now)
 		m.retry = now.Add(retry)
 		return
@@ -434,9 +397,9 @@ func (m *Machine) alone(now time.Time) {
 }
 
 // activate goes to Active from where the addresses are not, or not for long.
-func (m *Machine) activate(now time.Time, cause Cause) {
+func (m *Machine) activate(now time.Time, cause vip.RouterCause) {
 	m.release = time.Time{}
-	m.become(now, Active, cause, netip.Addr{})
+	m.become(now, vip.RouterActive, cause, netip.Addr{})
 	m.advertise(now)
 	m.want(Take)
 	m.want(Announce)
@@ -452,8 +415,8 @@ func (m *Machine) send(priority uint8) { m.do = append(m.do, Do{Send, priority})
 
 func (m *Machine) want(a Act) { m.do = append(m.do, Do{Act: a}) }
 
-func (m *Machine) backup(now time.Time, cause Cause, by netip.Addr) {
-	m.become(now, Backup, cause, by)
+func (m *Machine) backup(now time.Time, cause vip.RouterCause, by netip.Addr) {
+	m.become(now, vip.RouterBackup, cause, by)
 	m.listen(now, false)
 	m.setDownTimer()
 }
@@ -463,12 +426,12 @@ func (m *Machine) listen(heard time.Time, left bool) {
 	m.heard, m.left, m.lower, m.preempt = heard, left, netip.Addr{}, time.Time{}
 }
 
-func (m *Machine) stop(now time.Time, cause Cause, by netip.Addr) {
-	m.become(now, Initialize, cause, by)
+func (m *Machine) stop(now time.Time, cause vip.RouterCause, by netip.Addr) {
+	m.become(now, vip.RouterInitialize, cause, by)
 	m.timer = time.Time{}
 }
 
-func (m *Machine) become(now time.Time, s State, cause Cause, by netip.Addr) {
+func (m *Machine) become(now time.Time, s vip.RouterState, cause vip.RouterCause, by netip.Addr) {
 	m.state, m.cause, m.since, m.by = s, cause, now, by
 	m.retry, m.quiet = time.Time{}, time.Time{}
 }

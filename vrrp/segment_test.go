@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 // segment is a link in memory with machines on it. It loses, delays and reorders
@@ -208,7 +210,7 @@ func (s *segment) drain(n *node) {
 
 func (s *segment) active() (list []*node) {
 	for _, n := range s.nodes {
-		if n.State() == Active {
+		if n.State() == vip.RouterActive {
 			list = append(list, n)
 		}
 	}
@@ -217,7 +219,7 @@ func (s *segment) active() (list []*node) {
 
 // leaving says whether a drained router tries to hand over.
 func (s *segment) leaving() bool {
-	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n.State() == Leaving && n.drains })
+	return slices.ContainsFunc(s.nodes, func(n *node) bool { return n.State() == vip.RouterLeaving && n.drains })
 }
 
 func (s *segment) String() (text string) {
@@ -350,10 +352,10 @@ func (s *segment) unpause(n *node) {
 func (s *segment) onlyWhoTakesPart() {
 	s.t.Helper()
 	for _, n := range s.nodes {
-		if n.State() == Active && !n.takes && !n.drains {
+		if n.State() == vip.RouterActive && !n.takes && !n.drains {
 			s.t.Fatalf("%s is Active and does not take part:\n%s", n.addr, s)
 		}
-		if n.State() == Backup && !n.takes {
+		if n.State() == vip.RouterBackup && !n.takes {
 			s.t.Fatalf("%s is Backup and does not take part:\n%s", n.addr, s)
 		}
 	}
@@ -378,7 +380,7 @@ func TestWhoeverStaysAfterAPartitionAnnouncesLast(t *testing.T) {
 		s.cut = 0
 		s.run(10*time.Second, nil)
 		winner, loser := s.nodes[0], s.nodes[1]
-		if winner.State() != Active || loser.State() != Backup {
+		if winner.State() != vip.RouterActive || loser.State() != vip.RouterBackup {
 			t.Fatal(s)
 		}
 		if last := winner.announced[len(winner.announced)-1]; !last.After(loser.announced[len(loser.announced)-1]) {
@@ -402,7 +404,7 @@ func TestAPoliteStopLeavesNoGap(t *testing.T) {
 			s.delay, s.lateness = time.Millisecond, time.Millisecond
 			s.run(10*interval, nil)
 			first, second := s.nodes[0], s.nodes[1]
-			if first.State() != Active {
+			if first.State() != vip.RouterActive {
 				t.Fatal(s)
 			}
 			look := func() {
@@ -416,13 +418,13 @@ func TestAPoliteStopLeavesNoGap(t *testing.T) {
 				s.shutdown(first)
 			}
 			s.run(10*interval+time.Second, look)
-			if first.answers || second.State() != Active {
+			if first.answers || second.State() != vip.RouterActive {
 				t.Fatal(s)
 			}
 			// And the way back.
 			s.startup(first)
 			s.run(10*interval+time.Second, look)
-			if first.State() != Active || second.answers {
+			if first.State() != vip.RouterActive || second.answers {
 				t.Fatal(s)
 			}
 		}
@@ -444,7 +446,7 @@ func TestALateBackupDoesNotTakeOver(t *testing.T) {
 		s.run(200*time.Millisecond, nil)
 		s.resume(second)
 		s.run(50*time.Millisecond, func() {
-			if second.State() != Backup {
+			if second.State() != vip.RouterBackup {
 				t.Fatal(s)
 			}
 		})
@@ -463,13 +465,13 @@ func TestAStallIsAnsweredOnce(t *testing.T) {
 	first, second := s.nodes[0], s.nodes[1]
 	s.pause(first)
 	s.run(5*time.Second, nil)
-	if second.State() != Active || len(first.queue) < 40 {
+	if second.State() != vip.RouterActive || len(first.queue) < 40 {
 		t.Fatalf("%d in the queue\n%s", len(first.queue), s)
 	}
 	before := len(first.announced)
 	s.resume(first)
 	s.run(2*time.Second, nil)
-	if first.State() != Active || second.State() != Backup {
+	if first.State() != vip.RouterActive || second.State() != vip.RouterBackup {
 		t.Fatal(s)
 	}
 	if n := len(first.announced) - before; n < 1 || n > 2 {

@@ -1,0 +1,100 @@
+package vrrp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// Conn is the links of this host, as the engine sees them. All but Wake is called by
+// Run's goroutine alone.
+type Conn interface {
+	// Listen replaces the links that are listened on, and says of those where that
+	// cannot be done why, and what to do. It does not wait for anything.
+	Listen(links []string) map[string]error
+
+	// Wait returns what has come, oldest first; nothing at until (zero: never) or
+	// after Wake. What it returns is valid until its next call.
+	Wait(until time.Time) ([]Arrival, error)
+
+	// Send sends an advertisement out of a link: TTL or hop limit 255, and to a group
+	// of multicast past the routing table. It does not block for longer than it takes
+	// to hand the packet to the kernel.
+	Send(link string, src, dst netip.Addr, packet []byte) error
+
+	// Wake ends a Wait, the present one or the next. Any goroutine may call it.
+	Wake()
+}
+
+// Arrival is something that came in on a link: an advertisement, or a claim.
+type Arrival struct {
+	Link string
+	At   time.Time // when the kernel had it
+	MAC  [6]byte   // the sender's
+
+	// Of an advertisement: what the IP header says, and what is behind it.
+	Src, Dst netip.Addr
+	HopLimit uint8
+	Packet   []byte
+
+	// Of a claim: an address that the sender says it has, in ARP or a neighbor
+	// advertisement. Not valid: it is none.
+	Claim netip.Addr
+}
+
+// Host is what keeps addresses on this host, as the engine sees it.
+type Host interface {
+	// Answer says how a virtual router's addresses shall be from now on. It must not
+	// block; of several for one router the latest counts, and an Announce that has not
+	// begun is not lost.
+	Answer(Answer)
+}
+
+// Answer is how a virtual router's addresses shall be.
+type Answer struct {
+	Router    string // Candidacy.Name
+	Interface string
+	Addresses []netip.Addr
+	Held      bool // on this host; otherwise not
+	Announce  bool // tell the neighbours, by ARP announcement or unsolicited NA, once they are
+}
+
+// Stance is how far a virtual router takes part.
+type Stance uint8
+
+// The stances.
+const (
+	Out  Stance = iota // not at all: an Active router leaves, whoever follows
+	Last               // only as long as no other router does: an Active router leaves for a successor, or stays
+	In                 // as any other
+)
+
+// Candidacy is one virtual router that is wanted.
+type Candidacy struct {
+	Name      string // its key
+	Interface string
+	Source    netip.Addr // what its advertisements come from: primary IPv4 or link-local address of Interface
+	Router    Router
+	Peers     []netip.Addr // advertisements go to these, and come from these; none: multicast
+	Rides     []netip.Addr // addresses that share its fate and are not advertised
+	Defend    bool         // announce against a foreign claim, once in ten seconds
+	Stance    Stance
+}
+
+func (c Candidacy) equal(d Candidacy) bool {
+	return c.Name == d.Name && c.Interface == d.Interface && c.Source == d.Source && c.Router.equal(d.Router) && slices.Equal(c.Peers, d.Peers) &&
+		slices.Equal(c.Rides, d.Rides) && c.Defend == d.Defend && c.Stance == d.Stance
+}
+
+// Desired is everything that is wanted. A virtual router that is not in it any more
+// leaves as one that is Out, and is forgotten then. No two have the same Name, nor the
+// same VRID on one Interface in one family.
+type Desired struct{ Routers []Candidacy }
+
+// Report is what the engine tells its owner: whole values, replaced not merged, and
+// never changed after they were handed over.
+type Report struct {
+	Routers []vip.VirtualRouter // by Name; also those that are leaving
+}
