@@ -6,6 +6,7 @@ set -eu
 missing=
 [ -x /usr/lib/frr/bgpd ] || missing="$missing frr"
 [ -x /usr/sbin/bird ] || missing="$missing bird2"
+[ -x /usr/sbin/keepalived ] || missing="$missing keepalived"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -x /usr/sbin/unbound ] || missing="$missing unbound"
 { [ -x /lib/systemd/systemd ] && command -v systemctl >/dev/null; } || missing="$missing systemd"

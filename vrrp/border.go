@@ -13,7 +13,7 @@ import (
 type Conn interface {
 	// Listen replaces the links that are listened on, and says of those where that
 	// cannot be done why, and what to do. It does not wait for anything.
-	Listen(links []string) map[string]error
+	Listen(links []Link) map[string]error
 
 	// Wait returns what has come, oldest first; nothing at until (zero: never) or
 	// after Wake. What it returns is valid until its next call.
@@ -26,6 +26,12 @@ type Conn interface {
 
 	// Wake ends a Wait, the present one or the next. Any goroutine may call it.
 	Wake()
+}
+
+// Link is a link of this host. One that was made anew has another Index.
+type Link struct {
+	Name  string
+	Index int
 }
 
 // Arrival is something that came in on a link: an advertisement, or a claim.
@@ -55,7 +61,7 @@ type Host interface {
 // Answer is how a virtual router's addresses shall be.
 type Answer struct {
 	Router    string // Candidacy.Name
-	Interface string
+	Interface Link
 	Addresses []netip.Addr
 	Held      bool // on this host; otherwise not
 	Announce  bool // tell the neighbours, by ARP announcement or unsolicited NA, once they are
@@ -74,7 +80,7 @@ const (
 // Candidacy is one virtual router that is wanted.
 type Candidacy struct {
 	Name      string // its key
-	Interface string
+	Interface Link
 	Source    netip.Addr // what its advertisements come from: primary IPv4 or link-local address of Interface
 	Router    Router
 	Peers     []netip.Addr // advertisements go to these, and come from these; none: multicast

@@ -209,8 +209,8 @@ func (e *Engine) send(r *router, priority uint8) {
 	var failed error
 	for _, dst := range r.wish.destinations() {
 		e.out = ad.Append(e.out[:0], r.wish.Source, dst)
-		if err := e.options.Conn.Send(r.wish.Interface, r.wish.Source, dst, e.out); err != nil {
-			failed = fmt.Errorf("send an advertisement to %s on %s: %w", dst, r.wish.Interface, err)
+		if err := e.options.Conn.Send(r.wish.Interface.Name, r.wish.Source, dst, e.out); err != nil {
+			failed = fmt.Errorf("send an advertisement to %s on %s: %w", dst, r.wish.Interface.Name, err)
 			continue
 		}
 		e.sent.Add(1)
@@ -241,7 +241,7 @@ func (e *Engine) detail(r *router, err error) {
 	r.detail = text
 	e.changed = true
 	if text != "" {
-		e.options.Log.Warn("virtual router cannot do its work", "router", r.wish.Name, "vrid", r.wish.Router.VRID, "interface", r.wish.Interface, "error", text)
+		e.options.Log.Warn("virtual router cannot do its work", "router", r.wish.Name, "vrid", r.wish.Router.VRID, "interface", r.wish.Interface.Name, "error", text)
 	}
 }
 
@@ -252,7 +252,7 @@ func (e *Engine) note(r *router) {
 	if state == r.shown && cause == r.cause {
 		return
 	}
-	attrs := []any{"router", r.wish.Name, "vrid", r.wish.Router.VRID, "interface", r.wish.Interface, "from", r.shown.String(), "to", state.String(), "reason", cause.String()}
+	attrs := []any{"router", r.wish.Name, "vrid", r.wish.Router.VRID, "interface", r.wish.Interface.Name, "from", r.shown.String(), "to", state.String(), "reason", cause.String()}
 	if by.IsValid() {
 		attrs = append(attrs, "by", by.String())
 	}
@@ -331,14 +331,14 @@ func (e *Engine) meet(r *router, a *Arrival, t vip.RouterTrouble, now time.Time)
 	e.changed = e.changed || before != t || priority != e.packet.Priority
 	if t != 0 && before != t {
 		e.options.Log.Warn("another router or host is at odds with this one", "router", r.wish.Name, "vrid", r.wish.Router.VRID,
-			"interface", r.wish.Interface, "trouble", t.String(), "from", a.Src.String(), "mac", mac(a.MAC))
+			"interface", r.wish.Interface.Name, "trouble", t.String(), "from", a.Src.String(), "mac", mac(a.MAC))
 	}
 }
 
 // apply brings the routers in line with what is wanted.
 func (e *Engine) apply(d Desired, now time.Time) {
 	wanted := map[string]bool{}
-	var links []string
+	var links []Link
 	for _, c := range d.Routers {
 		wanted[c.Name] = true
 		if !slices.Contains(links, c.Interface) {
@@ -352,7 +352,7 @@ func (e *Engine) apply(d Desired, now time.Time) {
 	}
 	faults := e.options.Conn.Listen(links)
 	for _, c := range d.Routers {
-		e.want(c, faults[c.Interface], now)
+		e.want(c, faults[c.Interface.Name], now)
 	}
 	for name, r := range e.routers {
 		if !wanted[name] {
@@ -364,7 +364,7 @@ func (e *Engine) apply(d Desired, now time.Time) {
 	clear(e.byAddr)
 	for _, r := range e.routers {
 		for _, addr := range r.wish.addresses() {
-			e.byAddr[place{r.wish.Interface, addr}] = r
+			e.byAddr[place{r.wish.Interface.Name, addr}] = r
 		}
 	}
 }
@@ -430,7 +430,7 @@ func (e *Engine) stance(r *router, s Stance, now time.Time) {
 	e.perform(r, do)
 }
 
-func (c Candidacy) key() key { return key{c.Interface, vip.FamilyOf(c.Source), c.Router.VRID} }
+func (c Candidacy) key() key { return key{c.Interface.Name, vip.FamilyOf(c.Source), c.Router.VRID} }
 
 // drop forgets a router.
 func (e *Engine) drop(r *router) {
@@ -448,7 +448,7 @@ func (e *Engine) report() Report {
 	list := make([]vip.VirtualRouter, 0, len(e.routers))
 	for _, r := range e.routers {
 		since, cause, by := r.Why()
-		list = append(list, vip.VirtualRouter{Name: r.wish.Name, Interface: r.wish.Interface, VRID: r.wish.Router.VRID, Family: vip.FamilyOf(r.wish.Source),
+		list = append(list, vip.VirtualRouter{Name: r.wish.Name, Interface: r.wish.Interface.Name, VRID: r.wish.Router.VRID, Family: vip.FamilyOf(r.wish.Source),
 			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Others: r.others.list(), Detail: r.detail})
 	}
 	slices.SortFunc(list, func(a, b vip.VirtualRouter) int { return cmp.Compare(a.Name, b.Name) })

@@ -23,7 +23,7 @@ type wireFake struct {
 	arrivals chan Arrival
 	wake     chan struct{}
 	refuse   map[string]error // by link
-	listens  []string
+	listens  []Link
 
 	mu      sync.Mutex
 	sent    []string
@@ -35,7 +35,7 @@ func newWire() *wireFake {
 	return &wireFake{arrivals: make(chan Arrival, 1000), wake: make(chan struct{}, 1)}
 }
 
-func (w *wireFake) Listen(links []string) map[string]error {
+func (w *wireFake) Listen(links []Link) map[string]error {
 	w.listens = slices.Clone(links)
 	return w.refuse
 }
@@ -192,7 +192,7 @@ func (b *bench) router(t *testing.T, name string) vip.VirtualRouter {
 	return vip.VirtualRouter{}
 }
 
-var web = Candidacy{Name: "web", Interface: "eth1", Source: addr("10.0.0.5"), Stance: In, Rides: list("10.0.0.101"),
+var web = Candidacy{Name: "web", Interface: Link{"eth1", 2}, Source: addr("10.0.0.5"), Stance: In, Rides: list("10.0.0.101"),
 	Router: Router{Preempt: true, Advertisement: Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: time.Second, Addresses: list("10.0.0.100")}}}
 
 func with(change func(c *Candidacy)) Candidacy {

@@ -33,10 +33,14 @@ var needs = map[string]func() error{
 	"ip":   program("iproute2", "ip"),
 	"frr":  program("frr", "/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"),
 	"bird": program("bird2", "bird", "birdc"),
+
+	"keepalived": program("keepalived", "keepalived"),
+	"nft":        program("nftables", "nft"),
 }
 
 // Need skips the test if the machine lacks one of things: "namespaces" (what every
-// lab needs), "root", or a program: "ip", "frr", "bird". With
+// lab needs), "root", or a program: "ip", "frr", "bird",
+// "keepalived", "nft". With
 // ANYVIP_REQUIRE_INTEGRATION=1 it fails the test instead.
 func Need(t testing.TB, things ...string) {
 	t.Helper()

@@ -22,8 +22,8 @@ var floors = [][]string{
 	{"pkg/vip", "pkg/durable", "pkg/child", "pkg/latest"},
 	{"pkg/sockdiag"},
 	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
-	{"pkg/policy", "bgp"},
-	{"bgp/gobgp", "pkg/status", "pkg/intent", "pkg/memory", "pkg/hook"},
+	{"pkg/policy", "bgp", "vrrp"},
+	{"bgp/gobgp", "vrrp/wire", "pkg/status", "pkg/intent", "pkg/memory", "pkg/hook"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
 	{"pkg/config"},
 	{"pkg/agent"},
@@ -34,6 +34,8 @@ var floors = [][]string{
 var only = map[string][]string{
 	"pkg/policy":   {"pkg/vip", "pkg/health"},
 	"bgp":          {"pkg/vip"},
+	"vrrp":         {"pkg/vip", "pkg/latest"},
+	"vrrp/wire":    {"vrrp", "pkg/vip"},
 	"bgp/neighbor": {"pkg/vip", "pkg/latest"},
 }
 
@@ -42,7 +44,8 @@ var only = map[string][]string{
 var doors = map[string][]string{
 	"github.com/osrg/gobgp/v4":            {"bgp/gobgp", "lab"},
 	"github.com/vishvananda/netlink":      {"pkg/kernel", "pkg/sockdiag", "lab"},
-	"github.com/mdlayher/ndp":             {"bgp/neighbor"},
+	"github.com/mdlayher/ndp":             {"bgp/neighbor", "vrrp/wire"},
+	"github.com/mdlayher/arp":             {"vrrp/wire"},
 	"google.golang.org/grpc":              {"pkg/api", "checks"},
 	"google.golang.org/protobuf":          {"pkg/api", "cmd/anyvip"},
 	"github.com/prometheus/client_golang": {"pkg/metrics"},
@@ -55,13 +58,19 @@ var doors = map[string][]string{
 	"github.com/coreos/go-systemd/v22":    {"pkg/agent"},
 	"github.com/godbus/dbus/v5":           {"pkg/hint"},
 	"github.com/fsnotify/fsnotify":        {"pkg/hint"},
-	"golang.org/x/net":                    {"bgp/neighbor"},
+	"golang.org/x/net":                    {"bgp/neighbor", "vrrp/wire"},
 	"golang.org/x/sync":                   {"pkg/agent", "pkg/hint", "bgp", "checks", "pkg/kernel", "pkg/api", "pkg/web", "lab"},
-	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/kernel", "pkg/hint", "pkg/sockdiag", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "lab", "cmd/anyvip"},
+	"golang.org/x/sys":                    {"pkg/durable", "pkg/child", "pkg/kernel", "pkg/hint", "pkg/sockdiag", "pkg/agent", "pkg/api", "checks", "bgp/gobgp", "vrrp/wire", "lab", "cmd/anyvip"},
 }
 
 // pure packages take values and return values.
 var pure = []string{"pkg/vip", "pkg/health", "pkg/policy", "pkg/event"}
+
+// pureFiles are those of a package that has a goroutine in others.
+var pureFiles = map[string][]string{"vrrp": {"advertisement.go", "border.go", "drop.go", "machine.go", "others.go"}}
+
+// noSystem are packages that reach nothing but through a border.
+var noSystem = []string{"vrrp"}
 
 var impure = []string{"net", "os", "os/exec", "syscall", "sync", "sync/atomic", "log", "log/slog", "context", "io", "math/rand", "math/rand/v2", "runtime", "unsafe"}
 
@@ -171,6 +180,16 @@ func TestEachLibraryHasItsDoors(t *testing.T) {
 func TestThePureCoreIsPure(t *testing.T) {
 	seen := 0
 	for _, p := range packages(t) {
+		for _, f := range pureFiles[p.ImportPath] {
+			for _, what := range impureCalls(t, filepath.Join(p.Dir, f)) {
+				t.Errorf("%s/%s: %s: it is pure", p.ImportPath, f, what)
+			}
+		}
+		for _, imp := range []string{"net", "os", "syscall"} {
+			if slices.Contains(noSystem, p.ImportPath) && slices.Contains(p.Imports, imp) {
+				t.Errorf("%s imports %s: it has a border for that", p.ImportPath, imp)
+			}
+		}
 		if !slices.Contains(pure, p.ImportPath) {
 			continue
 		}

@@ -1,0 +1,234 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/anyvip/anyvip/vrrp"
+)
+
+// perWait bounds what one Wait reads from a link: a flood must not keep the engine from
+// its timers.
+const perWait = 512
+
+// Conn is the links of this host. Open makes one.
+type Conn struct {
+	epoll, timer, wake int
+	links              map[int]*link // by the descriptor that receives
+	arrivals           []vrrp.Arrival
+	drained            time.Time // when all sockets were empty last
+	events             [64]unix.EpollEvent
+}
+
+var _ vrrp.Conn = (*Conn)(nil)
+
+// Open makes a Conn without links.
+func Open() (c *Conn, err error) {
+	c = &Conn{epoll: -1, timer: -1, wake: -1, links: map[int]*link{}, drained: time.Now()}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("make an epoll descriptor: %w", err)
+	}
+	if c.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("make a timer descriptor: %w", err)
+	}
+	if c.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("make an event descriptor: %w", err)
+	}
+	for _, fd := range []int{c.timer, c.wake} {
+		if err = c.watch(fd); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Conn) watch(fd int) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
+	if err := unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		return fmt.Errorf("watch a descriptor: %w", err)
+	}
+	return nil
+}
+
+// Close gives everything back. No Wait may be under way.
+func (c *Conn) Close() error {
+	for _, l := range c.links {
+		l.close()
+	}
+	clear(c.links)
+	for _, fd := range []*int{&c.epoll, &c.timer, &c.wake} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+	return nil
+}
+
+// Wake ends a Wait, the present one or the next. Any goroutine may call it, until Close.
+func (c *Conn) Wake() {
+	one := [8]byte{1} // host order, and any number but 0 will do
+	// It fails when the counter is full: then Wait ends without this one.
+	_, _ = unix.Write(c.wake, one[:])
+}
+
+// Listen is vrrp.Conn's.
+func (c *Conn) Listen(links []vrrp.Link) map[string]error {
+	for fd, l := range c.links {
+		if !slices.Contains(links, l.Link) {
+			l.close() // which ends the watch, too
+			delete(c.links, fd)
+		}
+	}
+	faults := map[string]error{}
+	for _, want := range links {
+		if c.link(want.Name) != nil {
+			continue
+		}
+		l, err := open(want)
+		if err == nil {
+			err = c.watch(l.receiver)
+		}
+		if err != nil {
+			l.close()
+			faults[want.Name] = err
+			continue
+		}
+		c.links[l.receiver] = l
+	}
+	return faults
+}
+
+func (c *Conn) link(name string) *link {
+	for _, l := range c.links {
+		if l.Name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// Send is vrrp.Conn's.
+func (c *Conn) Send(name string, src, dst netip.Addr, packet []byte) error {
+	l := c.link(name)
+	if l == nil {
+		return fmt.Errorf("%s is not open", name)
+	}
+	return l.send(src, dst, packet)
+}
+
+// Wait is vrrp.Conn's.
+func (c *Conn) Wait(until time.Time) ([]vrrp.Arrival, error) {
+	c.arrivals = c.arrivals[:0]
+	timeout, err := c.setTimer(until)
+	if err != nil {
+		return nil, err
+	}
+	n, err := unix.EpollWait(c.epoll, c.events[:], timeout)
+	if errors.Is(err, unix.EINTR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wait for packets: %w", err)
+	}
+	now := time.Now()
+	full := n == len(c.events)
+	var failed error
+	for _, event := range c.events[:n] {
+		switch fd := int(event.Fd); fd {
+		case c.timer, c.wake:
+			var counter [8]byte
+			_, _ = unix.Read(fd, counter[:])
+		default:
+			l := c.links[fd]
+			more, err := c.receive(l, now)
+			full = full || more
+			if err != nil {
+				failed = fmt.Errorf("receive on %s: %w", l.Name, err)
+			}
+		}
+	}
+	if !full {
+		c.drained = now
+	}
+	slices.SortStableFunc(c.arrivals, func(a, b vrrp.Arrival) int { return a.At.Compare(b.At) })
+	return c.arrivals, failed
+}
+
+// setTimer arms the timer, and returns for how many milliseconds EpollWait may block.
+func (c *Conn) setTimer(until time.Time) (timeout int, err error) {
+	var spec unix.ItimerSpec
+	if !until.IsZero() {
+		d := time.Until(until)
+		if d <= 0 {
+			return 0, nil
+		}
+		spec.Value = unix.NsecToTimespec(int64(d))
+	}
+	if err := unix.TimerfdSettime(c.timer, 0, &spec, nil); err != nil {
+		return 0, fmt.Errorf("set a timer: %w", err)
+	}
+	return -1, nil
+}
+
+// receive reads what a link has, and says whether there may be more.
+func (c *Conn) receive(l *link, now time.Time) (more bool, err error) {
+	for i := range perWait {
+		n, control, from, err := l.read(i)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return false, nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENETDOWN): // told once when a link goes down; there is no more of it
+			continue
+		case err != nil:
+			return false, err
+		}
+		if a, ok := parse(l.buffers[i][:n], from); ok {
+			a.Link, a.At = l.Name, c.cameAt(control, now)
+			c.arrivals = append(c.arrivals, a)
+		}
+	}
+	return true, nil
+}
+
+// cameAt is when a packet came, by the kernel's wall clock; but not before all sockets
+// were empty last, nor after now, whatever happened to that clock.
+func (c *Conn) cameAt(control []byte, now time.Time) time.Time {
+	stamp, ok := timestamp(control)
+	if !ok {
+		return now
+	}
+	at := now.Add(stamp.Sub(now.Round(0)))
+	switch {
+	case at.After(now):
+		return now
+	case at.Before(c.drained):
+		return c.drained
+	}
+	return at
+}
+
+// timestamp is the SO_TIMESTAMPNS of a control message.
+func timestamp(control []byte) (time.Time, bool) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return time.Time{}, false
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
+			return time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:]))), true
+		}
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,212 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/anyvip/anyvip/vrrp"
+)
+
+const (
+	mtu = 2048 // no advertisement is longer, nor a claim
+
+	// control is CS6, internetwork control, as keepalived and FRR mark theirs.
+	control = 0xc0
+
+	icmpv6                = 58
+	neighborAdvertisement = 136
+)
+
+// link is a link with its sockets.
+type link struct {
+	vrrp.Link
+	receiver  int // a packet socket
+	four, six int // raw IP sockets that send; they hold the memberships, too
+	buffers   [perWait][]byte
+	control   [128]byte
+}
+
+// open opens the sockets of a link. In every case close may be called.
+func open(want vrrp.Link) (*link, error) {
+	l := &link{Link: want, receiver: -1, four: -1, six: -1}
+	for _, step := range []func() error{l.openReceiver, l.openFour, l.openSix} {
+		if err := step(); err != nil {
+			return l, explain(want.Name, err)
+		}
+	}
+	return l, nil
+}
+
+// explain says what to do about an error of opening.
+func explain(name string, err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("open sockets for VRRP on %s: %w: give the agent the capability CAP_NET_RAW", name, err)
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("there is no link %s, or it was just made anew", name)
+	}
+	return fmt.Errorf("open sockets for VRRP on %s: %w", name, err)
+}
+
+func (l *link) close() {
+	for _, fd := range []*int{&l.receiver, &l.four, &l.six} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+}
+
+// openReceiver opens the packet socket. Its filter is there before the link is, so that
+// nothing comes through that was not asked for.
+func (l *link) openReceiver() (err error) {
+	if l.receiver, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return err
+	}
+	if err := filter(l.receiver, wanted); err != nil {
+		return err
+	}
+	for _, option := range [...][2]int{{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}, {unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING}} {
+		if err := unix.SetsockoptInt(l.receiver, option[0], option[1], 1); err != nil {
+			return err
+		}
+	}
+	return unix.Bind(l.receiver, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: l.Index})
+}
+
+func bigEndian(v uint16) uint16 { return v<<8 | v>>8 }
+
+// wanted are advertisements over IPv4 and IPv6, ARP, and neighbor advertisements. It
+// sees packets from the network header on.
+var wanted = []bpf.Instruction{
+	bpf.LoadExtension{Num: bpf.ExtProto},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_ARP, SkipTrue: 9},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IP, SkipFalse: 2},
+	bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipTrue: 6, SkipFalse: 7},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IPV6, SkipFalse: 6},
+	bpf.LoadAbsolute{Off: 6, Size: 1}, // next header
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipTrue: 3},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpv6, SkipFalse: 3},
+	bpf.LoadAbsolute{Off: 40, Size: 1}, // type
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: neighborAdvertisement, SkipFalse: 1},
+	bpf.RetConstant{Val: mtu},
+	bpf.RetConstant{Val: 0},
+}
+
+// nothing is for the sockets that only send.
+var nothing = []bpf.Instruction{bpf.RetConstant{Val: 0}}
+
+func filter(fd int, program []bpf.Instruction) error {
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		return err
+	}
+	code := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		code[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]})
+}
+
+func (l *link) openFour() (err error) {
+	if l.four, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, vrrp.Protocol); err != nil {
+		return err
+	}
+	if err := l.sendsOnly(l.four); err != nil {
+		return err
+	}
+	for _, option := range [...][2]int{
+		{unix.IP_TTL, vrrp.HopLimit}, {unix.IP_MULTICAST_TTL, vrrp.HopLimit}, {unix.IP_MULTICAST_LOOP, 0},
+		{unix.IP_TOS, control}, {unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT},
+	} {
+		if err := unix.SetsockoptInt(l.four, unix.IPPROTO_IP, option[0], option[1]); err != nil {
+			return err
+		}
+	}
+	group := &unix.IPMreqn{Multiaddr: vrrp.Group4.As4(), Ifindex: int32(l.Index)}
+	if err := unix.SetsockoptIPMreqn(l.four, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, group); err != nil {
+		return err
+	}
+	return unix.SetsockoptIPMreqn(l.four, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, group)
+}
+
+func (l *link) openSix() (err error) {
+	if l.six, err = unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, vrrp.Protocol); err != nil {
+		if errors.Is(err, unix.EAFNOSUPPORT) { // a kernel without IPv6 has no router for it either
+			l.six = -1
+			return nil
+		}
+		return err
+	}
+	if err := l.sendsOnly(l.six); err != nil {
+		return err
+	}
+	for _, option := range [...][2]int{
+		{unix.IPV6_UNICAST_HOPS, vrrp.HopLimit}, {unix.IPV6_MULTICAST_HOPS, vrrp.HopLimit}, {unix.IPV6_MULTICAST_LOOP, 0},
+		{unix.IPV6_TCLASS, control}, {unix.IPV6_MULTICAST_IF, l.Index},
+	} {
+		if err := unix.SetsockoptInt(l.six, unix.IPPROTO_IPV6, option[0], option[1]); err != nil {
+			return err
+		}
+	}
+	group := &unix.IPv6Mreq{Multiaddr: vrrp.Group6.As16(), Interface: uint32(l.Index)}
+	err = unix.SetsockoptIPv6Mreq(l.six, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, group)
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil // IPv6 is off on this link: no router there has a source to send from
+	}
+	return err
+}
+
+func (l *link) sendsOnly(fd int) error {
+	if err := filter(fd, nothing); err != nil {
+		return err
+	}
+	if err := unix.BindToDevice(fd, l.Name); err != nil {
+		return err
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7)
+}
+
+// read reads one packet into buffer i.
+func (l *link) read(i int) (n int, control []byte, from *unix.SockaddrLinklayer, err error) {
+	if l.buffers[i] == nil {
+		l.buffers[i] = make([]byte, mtu)
+	}
+	n, oobn, _, sa, err := unix.Recvmsg(l.receiver, l.buffers[i], l.control[:], 0)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	from, ok := sa.(*unix.SockaddrLinklayer)
+	if !ok {
+		return 0, nil, nil, fmt.Errorf("from %T", sa)
+	}
+	return n, l.control[:oobn], from, nil
+}
+
+// send sends a packet out of this link, from src.
+func (l *link) send(src, dst netip.Addr, packet []byte) error {
+	if src.Is4() {
+		control := unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(l.Index), Spec_dst: src.As4()})
+		return explainSend(unix.Sendmsg(l.four, packet, control, &unix.SockaddrInet4{Addr: dst.As4()}, 0))
+	}
+	if l.six < 0 {
+		return errors.New("this kernel has no IPv6")
+	}
+	control := unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(l.Index), Addr: src.As16()})
+	return explainSend(unix.Sendmsg(l.six, packet, control, &unix.SockaddrInet6{Addr: dst.As16(), ZoneId: uint32(l.Index)}, 0))
+}
+
+func explainSend(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return errors.New("a firewall of this host forbids it: let IP protocol 112 out there")
+	case errors.Is(err, unix.ENETDOWN):
+		return errors.New("the link is down")
+	}
+	return err
+}
