@@ -35,7 +35,7 @@ var only = map[string][]string{
 	"pkg/policy":   {"pkg/vip", "pkg/health"},
 	"bgp":          {"pkg/vip"},
 	"vrrp":         {"pkg/vip", "pkg/latest"},
-	"vrrp/wire":    {"vrrp", "pkg/vip"},
+	"vrrp/wire":    {"vrrp", "pkg/vip", "pkg/latest"},
 	"bgp/neighbor": {"pkg/vip", "pkg/latest"},
 }
 

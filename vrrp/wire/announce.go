@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,7 @@ type Announcer struct {
 	wanted  latest.Value[[]Announcement]
 
 	// From here on owned by Run's goroutine.
+	say     func(netip.Addr) error // sends one frame
 	queue   []queued
 	fd      int
 	mac     net.HardwareAddr
@@ -63,7 +65,9 @@ type queued struct {
 // NewAnnouncer makes an Announcer that does nothing until Run. An address is announced
 // again every refresh as long as it is wanted; 0: never.
 func NewAnnouncer(link vrrp.Link, refresh time.Duration, log *slog.Logger) *Announcer {
-	return &Announcer{link: link, refresh: refresh, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
+	a := &Announcer{link: link, refresh: refresh, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
+	a.say = a.announce
+	return a
 }
 
 // Set replaces the addresses to announce. It never blocks and may be called from any
@@ -99,6 +103,7 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 		q, known := old[w.Addr]
 		if !known || w.Count > q.Count {
 			q = queued{Announcement: w, began: now, next: now}
+			a.close() // the link may have another MAC by now
 		}
 		a.queue = append(a.queue, q)
 	}
@@ -121,12 +126,12 @@ func (a *Announcer) send(now time.Time) time.Duration {
 			due = append(due, q)
 		}
 	}
-	slices.SortStableFunc(due, func(x, y *queued) int { return x.round - y.round })
+	slices.SortStableFunc(due, func(x, y *queued) int { return cmp.Compare(x.round, y.round) })
 	for i, q := range due {
 		if i == burst {
 			return pause
 		}
-		if err := a.announce(q.Addr); err != nil {
+		if err := a.say(q.Addr); err != nil {
 			a.complain(err)
 			return rounds[1] // all of it again
 		}

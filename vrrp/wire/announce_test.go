@@ -1,0 +1,184 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anyvip/anyvip/vrrp"
+)
+
+// said is one frame of an Announcer in a bubble.
+type said struct {
+	at   time.Duration
+	addr netip.Addr
+}
+
+// speaker is an Announcer whose frames are written down.
+type speaker struct {
+	*Announcer
+	mu     sync.Mutex
+	said   []said
+	refuse error
+	log    bytes.Buffer
+}
+
+func inBubble(t *testing.T, refresh time.Duration, play func(s *speaker)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &speaker{}
+		began := time.Now()
+		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, refresh, slog.New(slog.NewTextHandler(&s.log, nil)))
+		s.say = func(a netip.Addr) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.refuse == nil {
+				s.said = append(s.said, said{time.Since(began), a})
+			}
+			return s.refuse
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx) }()
+		play(s)
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// took returns what was said since the last call.
+func (s *speaker) took() []said {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.said
+	s.said = nil
+	return list
+}
+
+func (s *speaker) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = err
+}
+
+func times(list []said) (at []time.Duration) {
+	for _, s := range list {
+		at = append(at, s.at)
+	}
+	return at
+}
+
+var one = netip.MustParseAddr("10.0.0.1")
+
+func many(n int) (list []Announcement) {
+	for i := range n {
+		list = append(list, Announcement{netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 1})
+	}
+	return list
+}
+
+func TestAnAddressIsAnnouncedInRounds(t *testing.T) {
+	inBubble(t, 0, func(s *speaker) {
+		s.Set([]Announcement{{one, 1}})
+		time.Sleep(time.Hour)
+		if got := times(s.took()); !slices.Equal(got, rounds[:]) {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+func TestTheSameAgainChangesNothingAndAHigherCountBeginsAnew(t *testing.T) {
+	inBubble(t, 0, func(s *speaker) {
+		s.Set([]Announcement{{one, 1}})
+		time.Sleep(time.Second)
+		s.Set([]Announcement{{one, 1}})
+		time.Sleep(9 * time.Second)
+		if got := times(s.took()); !slices.Equal(got, rounds[:]) {
+			t.Errorf("%v", got)
+		}
+		s.Set([]Announcement{{one, 2}})
+		time.Sleep(time.Minute)
+		if got := s.took(); len(got) != len(rounds) || got[0].at != 10*time.Second {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+func TestWhatIsNotWantedAnyMoreIsNotAnnounced(t *testing.T) {
+	inBubble(t, time.Minute, func(s *speaker) {
+		s.Set([]Announcement{{one, 1}})
+		time.Sleep(time.Second)
+		s.took()
+		s.Set(nil)
+		time.Sleep(time.Hour)
+		if got := s.took(); len(got) != 0 {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+func TestRefresh(t *testing.T) {
+	inBubble(t, time.Minute, func(s *speaker) {
+		s.Set([]Announcement{{one, 1}})
+		time.Sleep(3*time.Minute + 6*time.Second)
+		if got := s.took(); len(got) != len(rounds)+3 {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// The first round of a thousand addresses is over before the second of any, in little
+// time, and never in one row.
+func TestManyAddressesAreAnnouncedRoundByRound(t *testing.T) {
+	inBubble(t, 0, func(s *speaker) {
+		s.Set(many(1000))
+		time.Sleep(time.Minute)
+		got := s.took()
+		if len(got) != 1000*len(rounds) {
+			t.Fatalf("%d frames", len(got))
+		}
+		if d := got[999].at; d > 20*time.Millisecond {
+			t.Errorf("the first round took %s", d)
+		}
+		row := map[time.Duration]int{}
+		for i, x := range got {
+			row[x.at]++
+			if i < 1000 && x.addr != many(1000)[i].Addr {
+				t.Fatalf("frame %d is of %s", i, x.addr)
+			}
+		}
+		for at, n := range row {
+			if n > burst {
+				t.Errorf("%d frames in a row at %s", n, at)
+			}
+		}
+	})
+}
+
+func TestAnErrorIsLoggedOnceAndTriedAgain(t *testing.T) {
+	inBubble(t, 0, func(s *speaker) {
+		s.fail(errors.New("the link is down"))
+		s.Set(many(3))
+		time.Sleep(10 * time.Second)
+		s.fail(nil)
+		time.Sleep(rounds[1])
+		synctest.Wait()
+		if got := s.took(); len(got) < 3 {
+			t.Errorf("%v", got)
+		}
+		if n := strings.Count(s.log.String(), "level=WARN"); n != 1 {
+			t.Errorf("%d lines: %s", n, &s.log)
+		}
+	})
+}
