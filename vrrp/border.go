@@ -53,8 +53,7 @@ type Arrival struct {
 // Host is what keeps addresses on this host, as the engine sees it.
 type Host interface {
 	// Answer says how a virtual router's addresses shall be from now on. It must not
-	// block; of several for one router the latest counts, and an Announce that has not
-	// begun is not lost.
+	// block; of several for one router the latest counts.
 	Answer(Answer)
 }
 
@@ -64,7 +63,11 @@ type Answer struct {
 	Interface Link
 	Addresses []netip.Addr
 	Held      bool // on this host; otherwise not
-	Announce  bool // tell the neighbours, by ARP announcement or unsolicited NA, once they are
+
+	// Announce says that the neighbours are to be told, by ARP announcement or
+	// unsolicited NA, once the addresses are there; anew when it is higher than before.
+	// 0: not, or no more.
+	Announce uint64
 }
 
 // Stance is how far a virtual router takes part.

@@ -65,6 +65,8 @@ type router struct {
 	going  bool // not wanted any more
 	others others
 	held   bool   // the host has the addresses
+	speaks bool   // and announces them
+	count  uint64 // how often it was to announce them
 	detail string // why it cannot take part
 	next   time.Time
 	index  int // in deadlines; -1: in none
@@ -179,20 +181,33 @@ func (e *Engine) perform(r *router, do []Do) {
 			e.send(r, d.Priority)
 		case Take:
 			r.held = true
-			e.answer(r, false)
+			e.answer(r)
 		case Announce:
-			e.answer(r, true)
+			e.announce(r)
+		case Hush:
+			r.speaks = false
+			e.answer(r)
 		case Release:
-			r.held = false
-			e.answer(r, false)
+			r.held, r.speaks = false, false
+			e.answer(r)
 		}
 	}
 	e.note(r)
 	e.schedule(r)
 }
 
-func (e *Engine) answer(r *router, announce bool) {
-	e.options.Host.Answer(Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held, Announce: announce})
+func (e *Engine) announce(r *router) {
+	r.speaks = true
+	r.count++
+	e.answer(r)
+}
+
+func (e *Engine) answer(r *router) {
+	a := Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held}
+	if r.speaks {
+		a.Announce = r.count
+	}
+	e.options.Host.Answer(a)
 }
 
 func (c Candidacy) addresses() []netip.Addr {
@@ -309,10 +324,15 @@ func (e *Engine) strange(a *Arrival, now time.Time) {
 	}
 }
 
-// claimed looks whether somebody claims an address of ours who is no router of it.
+// claimed takes that somebody claims an address of ours: a successor, another router
+// that we know, or one who has no right to.
 func (e *Engine) claimed(a *Arrival, now time.Time) {
 	r := e.byAddr[place{a.Link, a.Claim}]
-	if r == nil || r.others.speaks(a.MAC) {
+	if r == nil {
+		return
+	}
+	e.perform(r, r.Claimed(a.At))
+	if r.others.speaks(a.MAC) {
 		return
 	}
 	e.packet = Advertisement{Addresses: e.packet.Addresses[:0]}
@@ -320,7 +340,7 @@ func (e *Engine) claimed(a *Arrival, now time.Time) {
 	claim.Src = a.Claim
 	e.meet(r, &claim, vip.TroubleClaim, now)
 	if r.wish.Defend && r.State() == vip.RouterActive && r.others.mayDefend(now) {
-		e.answer(r, true)
+		e.announce(r)
 	}
 }
 
@@ -390,8 +410,12 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	r.going = false
 	r.wish = c
 	e.detail(r, fault)
-	if r.held && !slices.Equal(old.addresses(), c.addresses()) {
-		e.options.Host.Answer(Answer{Router: c.Name, Interface: c.Interface, Addresses: c.addresses(), Held: true, Announce: r.State() == vip.RouterActive})
+	if r.held && (old.Interface != c.Interface || !slices.Equal(old.addresses(), c.addresses())) {
+		if r.speaks {
+			e.announce(r)
+		} else {
+			e.answer(r)
+		}
 	}
 	e.perform(r, r.Configure(now, c.Router, c.Source))
 	stance := c.Stance
@@ -409,7 +433,7 @@ func (e *Engine) rename(r *router, c Candidacy) *router {
 	r.wish.Name = c.Name
 	e.routers[c.Name] = r
 	if r.held {
-		e.answer(r, false)
+		e.answer(r)
 		e.options.Host.Answer(Answer{Router: old, Interface: r.wish.Interface, Addresses: r.wish.addresses()})
 	}
 	e.changed = true
@@ -435,8 +459,8 @@ func (c Candidacy) key() key { return key{c.Interface.Name, vip.FamilyOf(c.Sourc
 // drop forgets a router.
 func (e *Engine) drop(r *router) {
 	if r.held {
-		r.held = false
-		e.answer(r, false)
+		r.held, r.speaks = false, false
+		e.answer(r)
 	}
 	e.due.set(r, time.Time{})
 	delete(e.routers, r.wish.Name)

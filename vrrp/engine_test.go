@@ -213,7 +213,7 @@ func TestARouterTakesOverAndLeaves(t *testing.T) {
 			t.Errorf("%q", sent)
 		}
 		all := list("10.0.0.100", "10.0.0.101")
-		if len(answers) != 2 || !answers[0].Held || answers[0].Announce || !answers[1].Announce || !slices.Equal(answers[0].Addresses, all) {
+		if len(answers) != 2 || !answers[0].Held || answers[0].Announce > 0 || answers[1].Announce != 1 || !slices.Equal(answers[0].Addresses, all) {
 			t.Errorf("%+v", answers)
 		}
 		if r := b.router(t, "web"); r.State != vip.RouterActive || r.Cause != vip.RouterNothingHeard || !r.Answers {
@@ -221,7 +221,7 @@ func TestARouterTakesOverAndLeaves(t *testing.T) {
 		}
 		b.apply() // not wanted any more
 		sent, answers = b.wire.took()
-		if len(sent) != 2 || !strings.HasSuffix(sent[1], "priority 0") || len(answers) != 0 {
+		if len(sent) != 2 || !strings.HasSuffix(sent[1], "priority 0") || len(answers) != 1 || !answers[0].Held || answers[0].Announce > 0 {
 			t.Errorf("%q, %+v", sent, answers)
 		}
 		if r := b.router(t, "web"); r.State != vip.RouterLeaving {
@@ -429,7 +429,7 @@ func TestDefenceIsAnAnnouncementInTenSeconds(t *testing.T) {
 			b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) { at.Claim = addr("10.0.0.101") })
 			b.sleep(time.Second)
 		}
-		if _, answers := b.wire.took(); len(answers) != 2 || !answers[0].Announce || !answers[0].Held {
+		if _, answers := b.wire.took(); len(answers) != 2 || answers[0].Announce != 2 || answers[1].Announce != 3 || !answers[0].Held {
 			t.Errorf("%+v", answers)
 		}
 	})
@@ -485,6 +485,20 @@ func TestARenamedServiceIsTheSameRouter(t *testing.T) {
 	})
 }
 
+// FRR announces before it advertises.
+func TestASuccessorThatAnnouncesIsOne(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(web)
+		b.sleep(4 * time.Second)
+		b.hear("10.0.0.9", func(a *Advertisement, _ *Arrival) { a.Priority = 50 })
+		b.apply()
+		b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) { at.Claim = addr("10.0.0.100") })
+		if r := b.router(t, "web"); r.State != vip.RouterInitialize || r.Cause != vip.RouterRelieved || !r.Answers {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func TestAnotherVRIDIsAnotherRouter(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.apply(web)
@@ -492,7 +506,7 @@ func TestAnotherVRIDIsAnotherRouter(t *testing.T) {
 		b.wire.took()
 		b.apply(with(func(c *Candidacy) { c.Router.VRID = 60 }))
 		sent, answers := b.wire.took()
-		if len(sent) != 2 || !strings.HasSuffix(sent[0], "vrid 51 priority 0") || len(answers) != 1 || answers[0].Held {
+		if len(sent) != 2 || !strings.HasSuffix(sent[0], "vrid 51 priority 0") || len(answers) != 2 || answers[1].Held {
 			t.Errorf("%q %+v", sent, answers)
 		}
 		if r := b.router(t, "web"); r.State != vip.RouterBackup || r.VRID != 60 {
@@ -508,7 +522,7 @@ func TestNewAddressesAreTakenAndAnnounced(t *testing.T) {
 		b.wire.took()
 		b.apply(with(func(c *Candidacy) { c.Rides = list("10.0.0.105") }))
 		_, answers := b.wire.took()
-		if len(answers) != 1 || !answers[0].Announce || !slices.Equal(answers[0].Addresses, list("10.0.0.100", "10.0.0.105")) {
+		if len(answers) != 1 || answers[0].Announce != 2 || !slices.Equal(answers[0].Addresses, list("10.0.0.100", "10.0.0.105")) {
 			t.Errorf("%+v", answers)
 		}
 	})

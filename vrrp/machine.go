@@ -50,10 +50,11 @@ const (
 	Send     Act = iota // an ADVERTISEMENT with Do.Priority
 	Take                // add the addresses
 	Announce            // ARP announcements or unsolicited NAs, for all of them
+	Hush                // announce them no more: the neighbours are to believe another router
 	Release             // remove the addresses
 )
 
-var actNames = [...]string{"send", "take", "announce", "release"}
+var actNames = [...]string{"send", "take", "announce", "hush", "release"}
 
 func (a Act) String() string { return actNames[a] }
 
@@ -152,6 +153,7 @@ func (m *Machine) Startup(now time.Time) []Do {
 	case vip.RouterLeaving: // nobody came: it is Active still
 		m.become(now, vip.RouterActive, vip.RouterStarted, netip.Addr{})
 		m.advertise(now)
+		m.want(Announce)
 	case vip.RouterActive: // it was the last one
 		m.become(now, vip.RouterActive, vip.RouterStarted, netip.Addr{})
 		m.advertise(now)
@@ -195,6 +197,7 @@ func (m *Machine) leave(now time.Time, last bool) []Do {
 // goAway says that this router leaves, and waits for a successor.
 func (m *Machine) goAway(now time.Time, cause vip.RouterCause) {
 	m.become(now, vip.RouterLeaving, cause, netip.Addr{})
+	m.want(Hush)
 	m.send(PriorityLeaves)
 	m.send(PriorityLeaves)
 	m.timer = now.Add(m.skew(m.router.Interval, 1) + margin)
@@ -239,12 +242,27 @@ func (m *Machine) Receive(at time.Time, src netip.Addr, a *Advertisement) ([]Do,
 		m.receiveActive(at, src, a)
 	case vip.RouterLeaving:
 		if a.Priority != PriorityLeaves {
-			m.stop(at, vip.RouterRelieved, src)
-			m.release = at.Add(handover)
+			m.relieved(at, src)
 		}
 	case vip.RouterInitialize:
 	}
 	return m.do, Accepted
+}
+
+// Claimed takes that somebody else announces an address of this router. While it
+// leaves that is its successor: FRR announces before it advertises, over IPv6 long before.
+func (m *Machine) Claimed(at time.Time) []Do {
+	m.do = m.do[:0]
+	if m.state == vip.RouterLeaving {
+		m.relieved(at, netip.Addr{})
+	}
+	return m.do
+}
+
+// relieved ends the wait for a successor: it is there.
+func (m *Machine) relieved(at time.Time, by netip.Addr) {
+	m.stop(at, vip.RouterRelieved, by)
+	m.release = at.Add(handover)
 }
 
 // judge is RFC 9568, section 7.1, as far as it takes this router's configuration. RFC
@@ -299,15 +317,16 @@ func (m *Machine) receiveActive(at time.Time, src netip.Addr, a *Advertisement) 
 		}
 		// The RFC says nothing here, and a better router that has never heard us would
 		// not know that it has to announce the addresses again. Twice: see goAway.
+		m.want(Hush)
 		m.send(priority)
 		m.send(priority)
 		if m.last {
-			m.stop(at, vip.RouterRelieved, src)
+			m.relieved(at, src)
 		} else {
 			m.adver = a.Interval
 			m.backup(at, cause, src)
+			m.release = at.Add(handover)
 		}
-		m.release = at.Add(handover)
 	default:
 		m.timer = at // to assert the state to the sender
 		m.rival(at, a.Interval)
@@ -389,6 +408,7 @@ func (m *Machine) alone(now time.Time) {
 	if m.last {
 		m.become(now, vip.RouterActive, vip.RouterNoSuccessor, netip.Addr{})
 		m.advertise(now)
+		m.want(Announce)
 		m.retry = now.Add(retry)
 		return
 	}

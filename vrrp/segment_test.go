@@ -39,6 +39,7 @@ type node struct {
 	drains bool
 
 	answers   bool // what Take and Release left
+	speaks    bool // what Announce and Hush left
 	announced []time.Time
 }
 
@@ -116,9 +117,15 @@ func (s *segment) perform(n *node, do []Do) {
 			if !n.Answers() {
 				s.t.Errorf("%s announces what it does not have", n.addr)
 			}
+			n.speaks = true
+		case Hush:
+			n.speaks = false
 		case Release:
-			n.answers = false
+			n.answers, n.speaks = false, false
 		}
+	}
+	if n.speaks != (n.State() == vip.RouterActive) {
+		s.t.Errorf("%s announces: %v, and is %s", n.addr, n.speaks, n.State())
 	}
 	if n.answers != n.Answers() {
 		s.t.Errorf("%s: it has the addresses: %v, it says: %v", n.addr, n.answers, n.Answers())

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/anyvip/anyvip/lab"
 	"github.com/anyvip/anyvip/lab/watch/nstest"
 	"github.com/anyvip/anyvip/vrrp"
 )
@@ -31,6 +33,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the nodes: a second each otherwise
+	lab.Init()
 	roles := map[string]func([]string) error{nodeRole: runNode, sniffRole: runSniff}
 	if role := roles[os.Args[0]]; role != nil {
 		if err := role(os.Args[1:]); err != nil {
@@ -126,7 +130,6 @@ type addresses struct {
 	mu        sync.Mutex
 	announcer *Announcer
 	log       *slog.Logger
-	count     uint64
 }
 
 func (h *addresses) Answer(a vrrp.Answer) {
@@ -137,9 +140,6 @@ func (h *addresses) Answer(a vrrp.Answer) {
 		verb = "replace"
 	}
 	var list []Announcement
-	if a.Announce {
-		h.count++
-	}
 	for _, addr := range a.Addresses {
 		args := []string{"addr", verb, netip.PrefixFrom(addr, addr.BitLen()).String(), "dev", a.Interface.Name}
 		if addr.Is6() {
@@ -148,13 +148,11 @@ func (h *addresses) Answer(a vrrp.Answer) {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil && a.Held {
 			h.log.Error("cannot add", "addr", addr, "error", string(out))
 		}
-		if a.Held && a.Announce {
-			list = append(list, Announcement{addr, h.count})
+		if a.Announce > 0 {
+			list = append(list, Announcement{addr, a.Announce})
 		}
 	}
-	if a.Announce || !a.Held {
-		h.announcer.Set(list)
-	}
+	h.announcer.Set(list)
 }
 
 // runSniff writes every frame on a link that is of ours or a claim, in hex.
@@ -197,6 +195,11 @@ func follow(t *testing.T, h *nstest.Host, cmd *exec.Cmd) lines {
 		t.Fatal(err)
 	}
 	h.Start(cmd)
+	return read(t, out)
+}
+
+func read(t *testing.T, out io.Reader) lines {
+	t.Helper()
 	l := lines{t, make(chan string, 10000)}
 	go func() {
 		defer close(l.list)
