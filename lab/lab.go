@@ -107,8 +107,10 @@ func (l *Lab) startSupervisor(stderr *bytes.Buffer) error {
 		return err
 	}
 	l.process = &exec.Cmd{
-		Path:        "/proc/self/exe",
-		Args:        []string{supervisorName, l.name},
+		Path: "/proc/self/exe",
+		// A program that forgot Init must not take itself for what it was started as, and
+		// run its tests in the lab's namespaces: it trips over the flag.
+		Args:        []string{supervisorName, "-supervisor", l.name},
 		Dir:         "/",
 		Stderr:      stderr,
 		ExtraFiles:  []*os.File{theirs, l.place.dir},

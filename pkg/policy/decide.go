@@ -116,12 +116,25 @@ func (d *decider) service(s *Service) {
 	}
 
 	dec := Decision{Service: s.Name, Disposition: m.Disposition, Level: m.Level, Since: m.Since, Reasons: d.serviceReasons(s, m)}
+	if s.Mode == ModeVRRP {
+		d.vrrp(s, m, dec)
+		return
+	}
 	dec.Addresses = d.addresses(s, m, prev)
 	dec.Drain = d.drainProgress(s, m.Drain)
 	m.Announced = announcedAddresses(dec.Addresses, prev.Announced)
 	if m.Disposition.Announces() && len(m.Announced) == 0 {
 		dec.withoutAddress()
 	}
+	d.out.Decisions = append(d.out.Decisions, dec)
+	d.memory.Services[s.Name] = m
+}
+
+// vrrp is the rest of a decision in mode vrrp.
+func (d *decider) vrrp(s *Service, m *ServiceMemory, dec Decision) {
+	dec.Addresses = d.routers(s, m)
+	dec.Drain = d.drainProgress(s, m.Drain)
+	dec.standby(d, s)
 	d.out.Decisions = append(d.out.Decisions, dec)
 	d.memory.Services[s.Name] = m
 }

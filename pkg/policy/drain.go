@@ -105,7 +105,7 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	if x.Step == DrainNone {
 		x.to(DrainPrepare, d.in.Now)
 	}
-	known := d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
+	known := s.Mode == ModeVRRP && d.answers(s) || d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
 	if x.Step != DrainDone && (!m.Disposition.Announces() || !known) {
 		x.to(DrainDone, d.in.Now)
 	}
@@ -142,6 +142,9 @@ func prepareTime(s *Service) time.Duration {
 }
 
 func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
+	if s.Mode == ModeVRRP { // its router sees to a successor
+		return true, time.Time{}
+	}
 	switch x.Step {
 	case DrainShift:
 		return !d.anythingOnItsWay() && d.shifted(s), time.Time{}

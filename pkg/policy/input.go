@@ -37,6 +37,7 @@ type Input struct {
 	Links     []vip.Link                                   // links of this host
 	Neighbors map[string]vip.Neighbor                      // by link: routers at the other end of unnumbered links
 	Sessions  map[string]vip.Session                       // by peer
+	Routers   map[string]vip.VirtualRouter                 // by RouterWant.Name
 	Sent      map[string]map[netip.Prefix]vip.Announcement // by peer: its Adj-RIB-Out
 	Defaults  []vip.DefaultRoute                           // our default routes on this host, and wanted ones
 	Drains    map[string]Drain                             // by service; of the empty name: the whole node
@@ -53,9 +54,10 @@ type Check struct {
 	Scope        vip.Scope
 	Params       health.Params
 	Verdict      health.Verdict
-	Pending      bool      // a change of verdict is under way
-	PendingUntil time.Time // when a check that is still Unknown counts as failed, or as on_error says
-	TakesTime    bool      // its first verdict may come late, and that is no fault: Starting does not wait for it
+	Pending      bool          // a change of verdict is under way
+	PendingUntil time.Time     // when a check that is still Unknown counts as failed, or as on_error says
+	Detection    time.Duration // the longest it may need to say that something is wrong
+	TakesTime    bool          // its first verdict may come late, and that is no fault: Starting does not wait for it
 }
 
 // Drain is what an operator wants off the network.
@@ -81,6 +83,7 @@ type Desired struct {
 	Announcements []vip.Announcement     // sorted by prefix
 	Sessions      []SessionWant          // in the order of Input.Peers
 	Shown         map[string]vip.Session // by peer: each session as everybody shows it
+	Routers       []RouterWant           // virtual routers, in the order of Input.Services
 	Unnumbered    []UnnumberedLink       // links whose router is to be found, in the order of Input.Peers
 	Addresses     []netip.Addr           // VIPs wanted on lo, sorted
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
@@ -112,7 +115,7 @@ type UnnumberedLink struct {
 // Disposition is what becomes of a service's announcement.
 type Disposition uint8
 
-// The dispositions; those from Degraded on have routes out.
+// The dispositions.
 const (
 	Pending    Disposition = iota // not enough is known to start
 	Withdrawn                     // a requirement does not hold
@@ -121,14 +124,16 @@ const (
 	Degraded                      // announced, less preferred
 	Announced
 	Leaving // announced with GRACEFUL_SHUTDOWN, about to be withdrawn
+	Standby // in mode vrrp: takes part, and another router is Active; only Decision has it
 )
 
-var dispositionNames = [...]string{"pending", "withdrawn", "recovering", "drained", "degraded", "announced", "leaving"}
+var dispositionNames = [...]string{"pending", "withdrawn", "recovering", "drained", "degraded", "announced", "leaving", "standby"}
 
 func (d Disposition) String() string { return dispositionNames[d] }
 
-// Announces says whether routes are wanted out in this disposition.
-func (d Disposition) Announces() bool { return d >= Degraded }
+// Announces says whether routes are wanted out in this disposition, or virtual routers
+// take part.
+func (d Disposition) Announces() bool { return d >= Degraded && d <= Leaving }
 
 // Decision is what was decided about one service, and why.
 type Decision struct {
@@ -169,6 +174,8 @@ type ServiceMemory struct {
 	Failed      bool         `json:"failed,omitempty"`    // the requirement was seen not to hold since it was last announced
 	Flaps       []time.Time  `json:"flaps,omitempty"`     // when it failed while it was announced, within FlapWindow, newest last
 	Announced   []netip.Addr `json:"announced,omitempty"` // addresses whose announcement was wanted
+	Lowered     bool         `json:"lowered,omitempty"`   // its routers have the priority of a degraded service
+	LowerFrom   time.Time    `json:"lower_from,omitzero"` // since when Lowered should be otherwise
 }
 
 // StopStep is how far a polite stop has come.

@@ -32,12 +32,20 @@ const (
 	CodeStartDelay            // the host has booted only just now
 	CodeDraining              // an operator takes it off, step by step
 	CodeDrained               // an operator took it off
+	CodeBackup                // another router is Active
+	CodeNoSuccessor           // drained, but no other router takes over
+	CodeLink                  // the link of a virtual router is missing or down, or has no address to send from
+	CodeNotOwner              // priority 255 for an address that this host does not own
+	CodeOffSegment            // an address is in no network of its link
+	CodeRouter                // a virtual router cannot do its work
+	CodeRival                 // another router or host is at odds with this one
 )
 
 var codeNames = [...]string{"none", "healthy", "not_required", "starting", "stopping", "check_pending", "check_failed", "check_degraded",
 	"check_error", "advisory", "recovery_delay", "address_unknown", "address_absent", "address_tentative", "address_unstable",
 	"address_refused", "no_peer", "session_down", "family_missing", "no_next_hop6", "not_sent",
-	"overload", "start_delay", "draining", "drained"}
+	"overload", "start_delay", "draining", "drained",
+	"backup", "no_successor", "link", "not_owner", "off_segment", "router", "rival"}
 
 func (c Code) String() string { return codeNames[c] }
 

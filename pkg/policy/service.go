@@ -13,8 +13,8 @@ import (
 // how it is announced.
 type Service struct {
 	Name          string         `yaml:"name" doc:"unique name, used in status, logs and metrics"`
-	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses"`
-	Mode          Mode           `yaml:"mode" default:"ecmp" doc:"ecmp: every healthy server announces the VIPs over BGP"`
+	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses. In mode vrrp a network may stand behind one, like 10.0.5.100/24: it only names the segment"`
+	Mode          Mode           `yaml:"mode" default:"ecmp" doc:"ecmp: every healthy server announces the VIPs over BGP; vrrp: one healthy server answers for them, on a segment with only layer 2"`
 	Require       Require        `yaml:"require" doc:"which checks must hold: {all: [...]}, {any: [...]}, {at_least: 2, of: [...]}, nested, or none; in place of a check's name also {check: web, scope: dependency} and {service: db}"`
 	Together      string         `yaml:"together" doc:"name of a group: all services that name it are announced while the requirements of each of them hold, and else none; a drain of one is a drain of all, and the longest of their recovery and start delays counts for each"`
 	RecoveryDelay time.Duration  `yaml:"recovery_delay" default:"5s" doc:"healthy this long after a failure before it is announced again; doubles with each further failure within flap_window"`
@@ -26,6 +26,7 @@ type Service struct {
 	DrainTime     time.Duration  `yaml:"drain_time" default:"30s" doc:"a drain: when the route goes at the latest, although connections still receive"`
 	WhenWithdrawn WhenWithdrawn  `yaml:"when_withdrawn" default:"keep" doc:"keep or remove the address on lo while the service is withdrawn"`
 	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
+	VRRP          VRRP           `yaml:"vrrp" doc:"the virtual routers of a service in mode vrrp"`
 }
 
 // PreDrain is a command that runs before a drain begins.
@@ -45,10 +46,15 @@ func (p *PreDrain) validate() (ps []vip.Problem) {
 	return ps
 }
 
-// HostPrefix is a VIP as a host prefix. Text may leave the length out.
-type HostPrefix struct{ netip.Prefix }
+// HostPrefix is a VIP as a host prefix. Text may leave the length out, or have that of
+// the segment.
+type HostPrefix struct {
+	netip.Prefix
+	Segment netip.Prefix // as it was written, where that is no host prefix
+}
 
-// UnmarshalText reads 192.0.2.10, 192.0.2.10/32, 2001:db8::1 or 2001:db8::1/128.
+// UnmarshalText reads 192.0.2.10, 192.0.2.10/32, 2001:db8::1 or 2001:db8::1/128, and
+// 10.0.5.100/24.
 func (h *HostPrefix) UnmarshalText(text []byte) error {
 	s := string(text)
 	a, err := netip.ParseAddr(s)
@@ -58,7 +64,7 @@ func (h *HostPrefix) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q is not an IP address", s)
 		}
 		if !p.IsSingleIP() {
-			return fmt.Errorf("%s is a network; mode ecmp announces single addresses, written without a length or with /%d", s, p.Addr().BitLen())
+			h.Segment = p
 		}
 		a = p.Addr()
 	}
@@ -76,19 +82,26 @@ func (h HostPrefix) MarshalText() ([]byte, error) { return []byte(h.String()), n
 // Mode is how a service's VIPs reach the network.
 type Mode uint8
 
-// ModeECMP announces host routes over BGP from every healthy server.
-const ModeECMP Mode = 0
+// The modes.
+const (
+	ModeECMP Mode = iota // host routes over BGP from every healthy server
+	ModeVRRP             // one healthy server of a segment answers
+)
 
-func (Mode) String() string { return "ecmp" }
+var modeNames = [...]string{"ecmp", "vrrp"}
+
+func (m Mode) String() string { return modeNames[m] }
 
 // MarshalText writes the mode.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-// UnmarshalText reads ecmp.
+// UnmarshalText reads ecmp or vrrp.
 func (m *Mode) UnmarshalText(text []byte) error {
-	if string(text) != "ecmp" {
-		return fmt.Errorf("%q is no mode of this version, which has ecmp", text)
+	i := slices.Index(modeNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is no mode: ecmp or vrrp", text)
 	}
+	*m = Mode(i)
 	return nil
 }
 
@@ -179,7 +192,12 @@ func (s Service) Validate() (ps []vip.Problem) {
 		ps = append(ps, vip.Problem{Path: "addresses", Message: "is missing", Allowed: "at least one address"})
 	}
 	for i, h := range s.Addresses {
-		if a := h.Addr(); a.IsValid() && (a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() ||
+		if h.Segment.IsValid() && s.Mode == ModeECMP {
+			ps = append(ps, vip.Problem{Path: fmt.Sprintf("addresses[%d]", i), Value: h.Segment.String(),
+				Message: fmt.Sprintf("is a network; mode ecmp announces single addresses, written without a length or with /%d", h.Addr().BitLen())})
+			continue
+		}
+		if a := h.Addr(); a.IsValid() && (a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() && (s.Mode == ModeECMP || a.Is4()) ||
 			a == netip.AddrFrom4([4]byte{255, 255, 255, 255})) {
 			ps = append(ps, vip.Problem{Path: fmt.Sprintf("addresses[%d]", i), Value: h.String(),
 				Message: "cannot be a VIP: it is unspecified, loopback, multicast, broadcast or link-local"})
@@ -204,6 +222,9 @@ func (s Service) Validate() (ps []vip.Problem) {
 	ps = append(ps, vip.Under("pre_drain", s.PreDrain.validate())...)
 	if s.DrainHold > s.DrainTime {
 		ps = append(ps, vip.Problem{Path: "drain_hold", Value: s.DrainHold.String(), Message: "is longer than drain_time", Allowed: "0s to " + s.DrainTime.String()})
+	}
+	if s.Mode == ModeVRRP {
+		return append(ps, vip.Under("vrrp", s.validateVRRP())...)
 	}
 	return append(ps, vip.Under("ecmp.degraded", s.ECMP.validateDegraded())...)
 }

@@ -16,6 +16,7 @@ const (
 	withdrawBound = 3 * time.Second
 	ceaseBound    = 2 * time.Second
 	removeBound   = 2 * time.Second
+	routerBound   = 2 * time.Second // and one Advertisement_Interval: until a successor answers, or none comes
 )
 
 // stop walks the steps of a polite stop as far as they are done by now.
@@ -80,6 +81,11 @@ func (d *decider) stepDone() (bool, time.Time) {
 		}
 		return over(ceaseBound)
 	case StopRemove:
+		for i := range d.in.Services {
+			if s := &d.in.Services[i]; s.Mode == ModeVRRP && d.answers(s) {
+				return over(routerBound + s.VRRP.Interval)
+			}
+		}
 		for _, a := range d.in.Addresses {
 			if a.Ours && (a.State == vip.AddressPresent || a.State == vip.AddressTentative) {
 				return over(removeBound)
