@@ -62,7 +62,8 @@ type Answer struct {
 	Router    string // Candidacy.Name
 	Interface Link
 	Addresses []netip.Addr
-	Held      bool // on this host; otherwise not
+	Held      bool          // on this host; otherwise not
+	Interval  time.Duration // the router's Advertisement_Interval
 
 	// Announce says that the neighbours are to be told, by ARP announcement or
 	// unsolicited NA, once the addresses are there; anew when it is higher than before.

@@ -203,7 +203,7 @@ func (e *Engine) announce(r *router) {
 }
 
 func (e *Engine) answer(r *router) {
-	a := Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held}
+	a := Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held, Interval: r.wish.Router.Interval}
 	if r.speaks {
 		a.Announce = r.count
 	}
@@ -410,7 +410,7 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	r.going = false
 	r.wish = c
 	e.detail(r, fault)
-	if r.held && (old.Interface != c.Interface || !slices.Equal(old.addresses(), c.addresses())) {
+	if r.held && (old.Interface != c.Interface || old.Router.Interval != c.Router.Interval || !slices.Equal(old.addresses(), c.addresses())) {
 		if r.speaks {
 			e.announce(r)
 		} else {

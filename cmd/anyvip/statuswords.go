@@ -66,6 +66,12 @@ func (k clock) reason(r *anyvipv1.Reason) string {
 		return about + r.GetDetail()
 	case anyvipv1.ReasonCode_NOT_SENT:
 		return about + "not sent yet"
+	case anyvipv1.ReasonCode_BACKUP:
+		return "standby: " + strings.TrimSpace(about) + " " + r.GetDetail()
+	case anyvipv1.ReasonCode_NO_SUCCESSOR, anyvipv1.ReasonCode_LINK, anyvipv1.ReasonCode_NOT_OWNER, anyvipv1.ReasonCode_OFF_SEGMENT, anyvipv1.ReasonCode_ROUTER:
+		return about + r.GetDetail()
+	case anyvipv1.ReasonCode_RIVAL:
+		return about + "at odds: " + r.GetDetail()
 	case anyvipv1.ReasonCode_UNSPECIFIED:
 	}
 	return fmt.Sprintf("reason %s %s%s", r.GetCode(), about, r.GetDetail()) // of a newer agent
@@ -132,7 +138,7 @@ func latency(p *durationpb.Duration) string {
 func word(v fmt.Stringer) string { return strings.ToLower(v.String()) }
 
 // stateWord writes the state of a session as RFC 4271 does.
-func stateWord(s anyvipv1.SessionState_Enum) string {
+func stateWord(s fmt.Stringer) string {
 	var b strings.Builder
 	for part := range strings.SplitSeq(s.String(), "_") {
 		b.WriteString(part[:1] + strings.ToLower(part[1:]))

@@ -21,10 +21,13 @@ import (
 	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/kernel/lease"
 	"github.com/anyvip/anyvip/pkg/memory"
 	"github.com/anyvip/anyvip/pkg/metrics"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/web"
+	"github.com/anyvip/anyvip/vrrp"
+	"github.com/anyvip/anyvip/vrrp/wire"
 )
 
 // Options are what an Agent needs.
@@ -53,6 +56,10 @@ type Agent struct {
 	speaker *gobgp.Speaker
 	find    *neighbor.Engine
 	kernel  *kernel.Engine
+	vrrp    *vrrp.Engine
+	conn    *wire.Conn // vrrp's; closed when it has ended
+	segment *segment
+	leases  *lease.Engine
 	hints   *hint.Engine
 	flows   *flow.Engine
 	intents *intent.Store
@@ -79,13 +86,20 @@ func New(o Options) (*Agent, error) {
 	a.speaker = gobgp.New(part(o.Log, "gobgp"))
 	a.bgp = bgp.New(bgp.Options{Speaker: a.speaker, Report: a.mail.bgp, Log: part(o.Log, "bgp")})
 	a.kernel = kernel.New(kernel.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.mail.kernel, Log: part(o.Log, "kernel")})
+	var err error
+	if a.conn, err = wire.Open(); err != nil {
+		return nil, err
+	}
+	a.leases = lease.New(lease.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.leasesFound, Log: part(o.Log, "lease")})
+	a.segment = newSegment(a.leases.Apply, part(o.Log, "announce"))
+	a.vrrp = vrrp.New(vrrp.Options{Conn: a.conn, Host: a.segment, Alive: a.Alive, Report: a.mail.routers, Log: part(o.Log, "vrrp")})
 	a.find = neighbor.New(neighbor.Options{Report: a.mail.neighbors, Log: part(o.Log, "neighbor")})
 	a.hints = hint.New(hint.Options{Hint: a.hint, Report: a.mail.blind, Log: part(o.Log, "hint")})
 	a.flows = flow.New(flow.Options{Report: a.mail.flows, Log: part(o.Log, "flow")})
 	a.intents = intent.New(intent.Options{StateDir: o.StateDir, Report: a.mail.intents, Log: part(o.Log, "intent")})
 	a.memory = memory.New(memory.Options{StateDir: o.StateDir, Clock: durable.Now, Log: part(o.Log, "memory")})
 	a.hooks = hook.New(hook.Options{Report: a.mail.hooks, Log: part(o.Log, "hook")})
-	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, checks: a.checks.Apply,
+	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, routers: a.applyRouters, checks: a.checks.Apply,
 		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove,
 		hooks: a.hooks.Apply, fire: a.hooks.Fire, prepare: a.hooks.Prepare, keep: a.memory.Keep},
 		a.mail, a.snapshots, o.Log)
@@ -108,6 +122,25 @@ func New(o Options) (*Agent, error) {
 		return nil, errors.Join(err, a.api.Close())
 	}
 	return a, nil
+}
+
+// applyRouters hands the virtual routers over: their addresses first, since the engine
+// may need them at once.
+func (a *Agent) applyRouters(list []vrrp.Candidacy) {
+	a.segment.want(list)
+	a.vrrp.Apply(vrrp.Desired{Routers: list})
+}
+
+// leasesFound hands on which leased addresses are here: what they are announced by, and
+// what they are shown by.
+func (a *Agent) leasesFound(r lease.Report) {
+	a.segment.found(r)
+	a.mail.leases(r)
+}
+
+func (a *Agent) runVRRP(ctx context.Context) error {
+	err := a.vrrp.Run(ctx)
+	return errors.Join(err, a.conn.Close())
 }
 
 // booted is when this host booted, as its clock without jumps has it; zero where the
@@ -176,6 +209,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	start("bgp", a.bgp.Run)
 	start("neighbor", a.find.Run)
 	start("kernel", a.kernel.Run)
+	start("lease", a.leases.Run)
+	start("announce", a.segment.run)
+	start("vrrp", a.runVRRP)
 	start("hint", a.hints.Run)
 	start("flow", a.flows.Run)
 	start("intent", a.intents.Run)

@@ -30,6 +30,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
+	"github.com/anyvip/anyvip/vrrp"
 )
 
 var update = flag.Bool("update", false, "rewrite what the house scripts expect")
@@ -166,7 +167,7 @@ func (h *house) start() {
 		}
 		engine.Apply(d)
 	}
-	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, checks: h.runner.Apply,
+	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, routers: func([]vrrp.Candidacy) {}, checks: h.runner.Apply,
 		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove,
 		hooks: func([]hook.Config) {}, fire: h.fire, prepare: h.prepare, keep: left.Keep},
 		h.mail, h.status, slog.New(h.seen.handler()))

@@ -20,9 +20,11 @@ import (
 	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/kernel/lease"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
+	"github.com/anyvip/anyvip/vrrp"
 )
 
 const (
@@ -36,6 +38,7 @@ type receivers struct {
 	bgp       func(bgp.Desired)
 	neighbors func(neighbor.Desired)
 	kernel    func(kernel.Desired)
+	routers   func([]vrrp.Candidacy)
 	checks    func([]checks.Probe)
 	hints     func([]hint.Watch)
 	flows     func([]netip.Addr)
@@ -65,10 +68,12 @@ type loop struct {
 	asked     map[string]policy.Drain // drains that operators asked for
 	unsaved   string                  // what is wrong with them on disk; empty: nothing
 	drainFile drainFile
-	preparing map[string]uint64 // by service: which pre_drain of all is under way, or has ended
-	prepares  uint64            // so many there were
-	blind     map[string]string // by check: what of it cannot be watched, and what to do
-	snapshot  status.Snapshot   // the one being made; its parts are replaced, never changed
+	kept      map[netip.Addr]vip.Address // of package kernel
+	leased    map[netip.Addr]vip.Address // of package lease
+	preparing map[string]uint64          // by service: which pre_drain of all is under way, or has ended
+	prepares  uint64                     // so many there were
+	blind     map[string]string          // by check: what of it cannot be watched, and what to do
+	snapshot  status.Snapshot            // the one being made; its parts are replaced, never changed
 	ring      *event.Ring
 	fresh     bool // records changed since the last publish
 	urgent    bool // somebody waits for one of them
@@ -153,6 +158,14 @@ func (l *loop) turn() {
 	}
 	if got.found != nil {
 		l.input.Neighbors = got.found.Neighbors
+		decide = true
+	}
+	if got.routers != nil {
+		l.takeRouters(*got.routers)
+		decide = true
+	}
+	if got.leases != nil {
+		l.takeLeases(*got.leases)
 		decide = true
 	}
 	if got.flows != nil {
@@ -287,11 +300,41 @@ func (l *loop) takeResults(results []vip.Result) (decide bool) {
 }
 
 func (l *loop) takeKernel(r kernel.Report) {
-	l.recordAddresses(l.input.Addresses, r.Addresses)
+	l.kept = r.Addresses
+	l.takeAddresses()
 	l.recordDefaults(l.input.Defaults, r.Defaults)
 	l.wakeNetwork(l.input.Links, r.Links)
-	l.input.Addresses, l.input.Links, l.input.Defaults = r.Addresses, r.Links, r.Defaults
+	l.input.Links, l.input.Defaults = r.Links, r.Defaults
 	l.snapshot.Counters.AddressAdds = r.Adds
+}
+
+func (l *loop) takeLeases(r lease.Report) {
+	l.leased = r.Addresses
+	l.takeAddresses()
+}
+
+// takeAddresses puts together what is known of VIPs on this host.
+func (l *loop) takeAddresses() {
+	if l.kept == nil {
+		return // nothing is known yet: an address that is missing would count as absent
+	}
+	all := l.kept
+	if len(l.leased) > 0 {
+		all = maps.Clone(l.kept)
+		maps.Copy(all, l.leased)
+	}
+	l.recordAddresses(l.input.Addresses, all)
+	l.input.Addresses = all
+}
+
+// takeRouters takes what virtual routers are now.
+func (l *loop) takeRouters(r vrrp.Report) {
+	now := make(map[string]vip.VirtualRouter, len(r.Routers))
+	for _, v := range r.Routers {
+		now[v.Name] = v
+	}
+	l.recordRouters(l.input.Routers, now)
+	l.input.Routers = now
 }
 
 // takeReload takes a configuration that was read again, or writes down why
@@ -358,5 +401,6 @@ func paramsOf(c checks.Config, local bool) health.Params {
 
 func (c *check) facts() policy.Check {
 	return policy.Check{Scope: c.config.Scope, Params: c.health.Params, Verdict: c.health.Verdict,
-		Pending: c.health.Pending(), PendingUntil: c.pendingUntil, TakesTime: c.config.Told()}
+		Pending: c.health.Pending(), PendingUntil: c.pendingUntil, TakesTime: c.config.Told(),
+		Detection: time.Duration(c.config.Fall) * (c.config.Interval + c.config.Timeout)}
 }

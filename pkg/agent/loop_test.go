@@ -20,12 +20,13 @@ import (
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
+	"github.com/anyvip/anyvip/vrrp"
 )
 
 // lonelyLoop is a loop over receivers that do nothing.
 func lonelyLoop(c *config.Config) (*loop, *mailbox, *status.Publisher) {
 	mail, snapshots := newMailbox(), status.NewPublisher()
-	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, checks: func([]checks.Probe) {},
+	nobody := receivers{bgp: func(bgp.Desired) {}, neighbors: func(neighbor.Desired) {}, kernel: func(kernel.Desired) {}, routers: func([]vrrp.Candidacy) {}, checks: func([]checks.Probe) {},
 		hints: func([]hint.Watch) {}, flows: func([]netip.Addr) {}, wake: func(string, vip.Trigger, bool) {}, report: func(string, checks.Report) {},
 		drain: func(intent.Drain, func(error)) error { return nil }, undrain: func(string, func(error)) error { return nil },
 		hooks: func([]hook.Config) {}, fire: func(hook.Event) {}, prepare: func([]string, time.Duration, hook.Event, func(error)) {}, keep: func(map[string]*policy.ServiceMemory) {}}

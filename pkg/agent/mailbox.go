@@ -11,8 +11,10 @@ import (
 	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
+	"github.com/anyvip/anyvip/pkg/kernel/lease"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
+	"github.com/anyvip/anyvip/vrrp"
 )
 
 // mail is what came in since the loop looked last.
@@ -21,6 +23,8 @@ type mail struct {
 	bgp      *bgp.Report    // the latest
 	kernel   *kernel.Report // the latest
 	found    *neighbor.Report
+	routers  *vrrp.Report             // the latest
+	leases   *lease.Report            // the latest
 	flows    map[netip.Addr]vip.Flows // the latest; nil: nothing new
 	heard    map[heardOf]heard        // what woke probes
 	blind    *hint.Report             // the latest
@@ -75,6 +79,8 @@ func (m *mailbox) result(r vip.Result)              { m.put(func(q *mail) { q.re
 func (m *mailbox) bgp(r bgp.Report)                 { m.put(func(q *mail) { q.bgp = &r }) }
 func (m *mailbox) kernel(r kernel.Report)           { m.put(func(q *mail) { q.kernel = &r }) }
 func (m *mailbox) neighbors(r neighbor.Report)      { m.put(func(q *mail) { q.found = &r }) }
+func (m *mailbox) routers(r vrrp.Report)            { m.put(func(q *mail) { q.routers = &r }) }
+func (m *mailbox) leases(r lease.Report)            { m.put(func(q *mail) { q.leases = &r }) }
 func (m *mailbox) flows(f map[netip.Addr]vip.Flows) { m.put(func(q *mail) { q.flows = f }) }
 func (m *mailbox) blind(r hint.Report)              { m.put(func(q *mail) { q.blind = &r }) }
 func (m *mailbox) intents(r intent.Report)          { m.put(func(q *mail) { q.intents = &r }) }

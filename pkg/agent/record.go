@@ -34,7 +34,7 @@ func (l *loop) record(r event.Record) {
 // logKeys are the attributes under which a record's name is logged.
 var logKeys = map[event.Kind]string{
 	event.KindAgent: "node", event.KindCheck: "check", event.KindService: "service",
-	event.KindSession: "peer", event.KindAddress: "vip", event.KindRoute: "route",
+	event.KindSession: "peer", event.KindAddress: "vip", event.KindRoute: "route", event.KindRouter: "router",
 }
 
 func (l *loop) recordVerdict(name string, before, after health.Verdict) {
@@ -115,6 +115,35 @@ func warningRecord(was, is vip.Session) event.Record {
 		r.Reason = "warning over: " + was.Warning
 	}
 	return r
+}
+
+// recordRouters writes down what changed of each virtual router: its state, and who is
+// at odds with it.
+func (l *loop) recordRouters(before, after map[string]vip.VirtualRouter) {
+	for _, name := range sorted(after) {
+		was, is := before[name], after[name]
+		if was.State != is.State {
+			r := event.Record{Kind: event.KindRouter, Name: name, From: was.State.String(), To: is.State.String(), Reason: is.Cause.String()}
+			if is.By.IsValid() {
+				r.Reason += " by " + is.By.String()
+			}
+			l.record(r)
+		}
+		known := map[vip.OtherRouter]bool{}
+		for _, o := range was.Others {
+			known[atOdds(o)] = true
+		}
+		for _, o := range is.Others {
+			if o.Trouble != 0 && !known[atOdds(o)] {
+				l.record(event.Record{Kind: event.KindRouter, Name: name, To: "at odds", Reason: o.Trouble.String() + ": " + o.Addr.String() + ", MAC " + o.MAC})
+			}
+		}
+	}
+}
+
+// atOdds is what makes somebody else's trouble another one.
+func atOdds(o vip.OtherRouter) vip.OtherRouter {
+	return vip.OtherRouter{Addr: o.Addr, MAC: o.MAC, VRID: o.VRID, Trouble: o.Trouble}
 }
 
 // sessionNews says whether a change is worth an event: coming up, going down,

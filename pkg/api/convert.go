@@ -43,6 +43,7 @@ func statusOf(s *status.Snapshot) *anyvipv1.Status {
 			return &anyvipv1.Hook{Name: text(h.Name), Runs: h.Runs, Failed: h.Failed, Dropped: h.Dropped, LastFailure: text(h.Last)}
 		}),
 		Drains:   drainsOf(s.Input),
+		Routers:  routersOf(s.Input.Routers),
 		Counters: &anyvipv1.Counters{Decisions: s.Counters.Decisions, AddressAdds: s.Counters.AddressAdds},
 	}
 	if !s.Reload.At.IsZero() {
@@ -184,6 +185,41 @@ func addressesOf(m map[netip.Addr]vip.Address) []*anyvipv1.Address {
 		})
 	}
 	return out
+}
+
+func routersOf(m map[string]vip.VirtualRouter) []*anyvipv1.VirtualRouter {
+	var out []*anyvipv1.VirtualRouter
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		r := m[name]
+		out = append(out, &anyvipv1.VirtualRouter{
+			Name:      text(r.Name),
+			Interface: text(r.Interface),
+			Vrid:      uint32(r.VRID),
+			Family:    enum[anyvipv1.Family_Enum](r.Family),
+			State:     enum[anyvipv1.RouterState_Enum](r.State),
+			Since:     timeOf(r.Since),
+			Cause:     enum[anyvipv1.RouterCause_Enum](r.Cause),
+			By:        addressText(r.By),
+			Priority:  uint32(r.Priority),
+			Answers:   r.Answers,
+			Others:    each(r.Others, otherRouterOf),
+			Detail:    text(r.Detail),
+		})
+	}
+	return out
+}
+
+func otherRouterOf(o vip.OtherRouter) *anyvipv1.OtherRouter {
+	return &anyvipv1.OtherRouter{
+		Address:  addressText(o.Addr),
+		Mac:      text(o.MAC),
+		Vrid:     uint32(o.VRID),
+		Priority: uint32(o.Priority),
+		Last:     timeOf(o.Last),
+		Trouble: each(o.Trouble.Each(), func(t vip.RouterTrouble) anyvipv1.RouterTrouble_Enum {
+			return enum[anyvipv1.RouterTrouble_Enum](t)
+		}),
+	}
 }
 
 func eventOf(r event.Record) *anyvipv1.Event {

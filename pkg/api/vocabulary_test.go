@@ -29,6 +29,19 @@ func TestTheProtocolHasOurWords(t *testing.T) {
 	t.Run("drain step", sameWords[anyvipv1.DrainStep_Enum, policy.DrainStep])
 	t.Run("family", sameWords[anyvipv1.Family_Enum, vip.Family])
 	t.Run("event kind", sameWords[anyvipv1.EventKind_Enum, event.Kind])
+	t.Run("router state", sameWords[anyvipv1.RouterState_Enum, vip.RouterState])
+	t.Run("router cause", sameWords[anyvipv1.RouterCause_Enum, vip.RouterCause])
+	t.Run("router trouble", func(t *testing.T) { // a set of bits
+		all := (^vip.RouterTrouble(0)).Each()
+		for _, one := range all {
+			if enum[anyvipv1.RouterTrouble_Enum](one) == 0 {
+				t.Errorf("%s is missing in the protocol", one)
+			}
+		}
+		if n := len(anyvipv1.RouterTrouble_Enum_name); n != len(all)+1 {
+			t.Errorf("the protocol has %d words, and we have %d", n-1, len(all))
+		}
+	})
 }
 
 func sameWords[E interface {

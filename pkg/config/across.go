@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
 )
 
 // across finds what only the whole document shows.
@@ -20,13 +21,14 @@ func (d *decoder) across(c *Config) {
 	d.prefixes(c)
 	d.doubles(c)
 	d.ends(c)
+	d.virtualRouters(c)
 	if c.DrainFile != "" && !filepath.IsAbs(c.DrainFile) {
 		d.blame("drain_file", c.DrainFile, "is not an absolute path", "")
 	}
 	switch {
 	case len(c.Services) == 0 && d.sound("services"):
 		d.warn("services", "", "is empty: nothing will be announced")
-	case len(c.Services) > 0 && !d.given("bgp"):
+	case slices.ContainsFunc(c.Services, func(s policy.Service) bool { return s.Mode == policy.ModeECMP }) && !d.given("bgp"):
 		d.blame("bgp", "", "is missing; services in mode ecmp are announced over BGP", "")
 	}
 }
@@ -222,7 +224,7 @@ func (d *decoder) prefixes(c *Config) {
 		for j, h := range s.Addresses {
 			path := at(at("services", i)+".addresses", j)
 			covers := func(p netip.Prefix) bool { return p.Contains(h.Addr()) }
-			if sure && h.IsValid() && !slices.ContainsFunc(c.BGP.AllowedPrefixes, covers) {
+			if sure && s.Mode == policy.ModeECMP && h.IsValid() && !slices.ContainsFunc(c.BGP.AllowedPrefixes, covers) {
 				d.blame(path, h.Addr().String(), "is outside bgp.allowed_prefixes", fmt.Sprint(c.BGP.AllowedPrefixes))
 			}
 		}
@@ -243,6 +245,33 @@ func (d *decoder) doubles(c *Config) {
 				continue
 			}
 			first[h.Prefix] = path
+		}
+	}
+}
+
+// virtualRouters finds two virtual routers that others could not tell apart: the same
+// VRID on one link in one family.
+func (d *decoder) virtualRouters(c *Config) {
+	type router struct {
+		link   string
+		vrid   uint8
+		family vip.Family
+	}
+	first := map[router]int{}
+	for i, s := range c.Services {
+		if s.Mode != policy.ModeVRRP || s.VRRP.VRID == 0 || s.VRRP.Interface == "" {
+			continue
+		}
+		seen := map[router]bool{}
+		for _, h := range s.Addresses {
+			seen[router{s.VRRP.Interface, s.VRRP.VRID, vip.FamilyOf(h.Addr())}] = h.IsValid()
+		}
+		for r := range seen {
+			if j, taken := first[r]; taken {
+				d.blame(at("services", i)+".vrrp.vrid", fmt.Sprint(r.vrid), fmt.Sprintf("is also that of %s in line %d, on the same link: the routers there take both for one", at("services", j), d.place(at("services", j)+".vrrp.vrid").line), "another one for each service, the same on all its servers")
+				continue
+			}
+			first[r] = i
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/anyvip/anyvip/bgp"
+	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -17,36 +18,45 @@ import (
 // to the directory of the configuration file.
 func (d *decoder) secrets(c *Config, configFile string) {
 	for i, peer := range c.BGP.Peers {
-		path := at("bgp.peers", i) + ".password_file"
-		if peer.PasswordFile == "" || !d.sound(path) {
-			continue
+		d.secret(c, configFile, at("bgp.peers", i)+".password_file", peer.PasswordFile, bgp.MaxPassword)
+	}
+	for i, s := range c.Services {
+		if s.Mode == policy.ModeVRRP && s.VRRP.Version == 2 {
+			d.secret(c, configFile, at("services", i)+".vrrp.password_file", s.VRRP.PasswordFile, policy.MaxVRRPPassword)
 		}
-		name := peer.PasswordFile
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(configFile), name)
-		}
-		secret, mode, err := readSecret(name)
-		if err != nil {
-			d.add([]vip.Problem{{Path: path, Value: name, Message: err.Error(),
-				Allowed: fmt.Sprintf("a readable file whose first line has 1 to %d bytes", bgp.MaxPassword)}})
-			continue
-		}
-		c.Secrets[peer.PasswordFile] = secret
-		if mode&0o004 != 0 {
-			d.warn(path, name, fmt.Sprintf("is readable by everyone on this host (mode %04o); chmod 600 it", mode.Perm()))
-		}
+	}
+}
+
+// secret reads one password file, of at most so many bytes.
+func (d *decoder) secret(c *Config, configFile, path, file string, most int) {
+	if file == "" || !d.sound(path) {
+		return
+	}
+	name := file
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(filepath.Dir(configFile), name)
+	}
+	secret, mode, err := readSecret(name, most)
+	if err != nil {
+		d.add([]vip.Problem{{Path: path, Value: name, Message: err.Error(),
+			Allowed: fmt.Sprintf("a readable file whose first line has 1 to %d bytes", most)}})
+		return
+	}
+	c.Secrets[file] = secret
+	if mode&0o004 != 0 {
+		d.warn(path, name, fmt.Sprintf("is readable by everyone on this host (mode %04o); chmod 600 it", mode.Perm()))
 	}
 }
 
 // readSecret returns the first line of a file without its line end. Its errors
 // never carry what the file says, nor its name, which the caller adds.
-func readSecret(name string) (Secret, fs.FileMode, error) {
+func readSecret(name string, most int) (Secret, fs.FileMode, error) {
 	f, err := openRegular(name)
 	if err != nil {
 		return "", 0, cause(err)
 	}
 	// A key of the greatest length, with \r\n, and one more byte to see that it is too long.
-	data, err := io.ReadAll(io.LimitReader(f, bgp.MaxPassword+3))
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+3))
 	info, statErr := f.Stat()
 	if err := errors.Join(err, statErr, f.Close()); err != nil {
 		return "", 0, cause(err)
@@ -58,8 +68,8 @@ func readSecret(name string) (Secret, fs.FileMode, error) {
 		return "", 0, errors.New("is empty")
 	case len(line) == 0:
 		return "", 0, errors.New("has an empty first line")
-	case len(line) > bgp.MaxPassword:
-		return "", 0, fmt.Errorf("has a first line of more than %d bytes", bgp.MaxPassword)
+	case len(line) > most:
+		return "", 0, fmt.Errorf("has a first line of more than %d bytes", most)
 	case !utf8.Valid(line) || bytes.ContainsRune(line, 0):
 		return "", 0, errors.New("is no text")
 	}

@@ -17,9 +17,10 @@ const (
 	KindSession      // a BGP session changed state
 	KindAddress      // a VIP appeared on or vanished from this host
 	KindRoute        // a default route of this host changed
+	KindRouter       // a virtual router's state changed, or who is at odds with it
 )
 
-var kindNames = [...]string{"none", "agent", "check", "service", "session", "address", "route"}
+var kindNames = [...]string{"none", "agent", "check", "service", "session", "address", "route", "router"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -33,7 +34,7 @@ type Record struct {
 	Serial uint64 // 1, 2, ... since the agent started
 	At     time.Time
 	Kind   Kind
-	Name   string // of the check, service, peer or address
+	Name   string // of the check, service, peer, address or virtual router
 	From   string // state before; empty where there was none
 	To     string
 	Reason string // one line

@@ -44,6 +44,7 @@ type Options struct {
 // Desired is everything the engine should bring about.
 type Desired struct {
 	Addresses []netip.Addr       // VIPs that should be on this host
+	Leased    []netip.Addr       // VIPs that somebody else brings here and takes away: they are no link's own
 	Defaults  []vip.DefaultRoute // default routes that should be on this host, at most one for each family
 
 	// AdoptDefaults are families in which one that an earlier run left behind stays
@@ -72,6 +73,7 @@ type Engine struct {
 	arp     map[string]arpSettings     // of links, as last read; kept when they cannot be read for now
 	started bool                       // the first desired set has come; before, leftovers are not judged
 	wanted  map[netip.Addr]bool        // latest desired set
+	leased  map[netip.Addr]bool        // likewise
 	owned   map[netip.Addr]string      // VIPs that we added, and the link; nil until the ledger was read
 	facts   map[netip.Addr]vip.Address // as last reported
 	lost    map[netip.Addr][]time.Time // of wanted VIPs
@@ -89,6 +91,7 @@ type Engine struct {
 // wish is a desired set that waits to be taken.
 type wish struct {
 	addresses map[netip.Addr]bool
+	leased    map[netip.Addr]bool
 	defaults  map[vip.Family][]netip.Addr
 	adopt     []vip.Family
 }
@@ -143,7 +146,10 @@ func New(o Options) *Engine {
 // it, before Run as well. Nothing is removed before the first call: what an
 // earlier run left behind waits for it.
 func (e *Engine) Apply(d Desired) {
-	w := wish{make(map[netip.Addr]bool, len(d.Addresses)), wantedDefaults(d.Defaults), slices.Clone(d.AdoptDefaults)}
+	w := wish{make(map[netip.Addr]bool, len(d.Addresses)), make(map[netip.Addr]bool, len(d.Leased)), wantedDefaults(d.Defaults), slices.Clone(d.AdoptDefaults)}
+	for _, ip := range d.Leased {
+		w.leased[ip.Unmap()] = true
+	}
 	for _, ip := range d.Addresses {
 		w.addresses[ip.Unmap()] = true
 	}
@@ -221,11 +227,11 @@ func (e *Engine) wait(ctx context.Context, hints <-chan hint, timer <-chan time.
 
 // want takes over a desired set, and reports whether it is another one.
 func (e *Engine) want(w wish) bool {
-	if e.started && maps.Equal(w.addresses, e.wanted) &&
+	if e.started && maps.Equal(w.addresses, e.wanted) && maps.Equal(w.leased, e.leased) &&
 		maps.EqualFunc(w.defaults, e.routes.wanted, slices.Equal) && slices.Equal(w.adopt, e.routes.adopt) {
 		return false
 	}
-	e.wanted, e.started, e.retries = w.addresses, true, 0
+	e.wanted, e.leased, e.started, e.retries = w.addresses, w.leased, true, 0
 	e.routes.wanted, e.routes.adopt = w.defaults, w.adopt
 	maps.DeleteFunc(e.lost, func(ip netip.Addr, _ []time.Time) bool { return !w.addresses[ip] })
 	return true

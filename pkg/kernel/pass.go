@@ -297,7 +297,7 @@ func (e *Engine) publish(p plan) {
 		}
 		facts[ip] = fact
 	}
-	links := e.scene.report(func(ip netip.Addr) bool { _, ours := e.owned[ip]; return ours || e.wanted[ip] })
+	links := e.scene.report(func(ip netip.Addr) bool { _, ours := e.owned[ip]; return ours || e.wanted[ip] || e.leased[ip] })
 	if e.facts != nil && maps.EqualFunc(facts, e.facts, equalAddress) && slices.EqualFunc(links, e.links, equalLink) {
 		return
 	}

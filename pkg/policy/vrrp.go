@@ -58,6 +58,10 @@ func (c *VRRPChecksum) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// MaxVRRPPassword is how long a password of version 2 is at most, in bytes: keepalived
+// cuts longer ones without a word.
+const MaxVRRPPassword = 8
+
 const (
 	ownerPriority = 255
 	leastPriority = 1

@@ -80,6 +80,16 @@ func (t RouterTrouble) String() string {
 	return strings.Join(names, ",")
 }
 
+// Each are the troubles of a set, one by one.
+func (t RouterTrouble) Each() (list []RouterTrouble) {
+	for i := range routerTroubleNames {
+		if one := t & (1 << i); one != 0 {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
 // VirtualRouter is what is known about one virtual router of this host.
 type VirtualRouter struct {
 	Name      string // of its candidacy

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,8 @@ const perWait = 512
 // Conn is the links of this host. Open makes one.
 type Conn struct {
 	epoll, timer, wake int
+	mu                 sync.Mutex // guards closed and wake's use after it
+	closed             bool
 	links              map[int]*link // by the descriptor that receives
 	arrivals           []vrrp.Arrival
 	drained            time.Time // when all sockets were empty last
@@ -67,6 +70,9 @@ func (c *Conn) Close() error {
 		l.close()
 	}
 	clear(c.links)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 	for _, fd := range []*int{&c.epoll, &c.timer, &c.wake} {
 		if *fd >= 0 {
 			unix.Close(*fd)
@@ -76,8 +82,14 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Wake ends a Wait, the present one or the next. Any goroutine may call it, until Close.
+// Wake ends a Wait, the present one or the next. Any goroutine may call it, after Close
+// too.
 func (c *Conn) Wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
 	one := [8]byte{1} // host order, and any number but 0 will do
 	// It fails when the counter is full: then Wait ends without this one.
 	_, _ = unix.Write(c.wake, one[:])

@@ -572,7 +572,9 @@ type Status struct {
 	Hooks []*Hook `protobuf:"bytes,16,rep,name=hooks,proto3" json:"hooks,omitempty"`
 	// The drains that are in force: the node's first, then by service; also those that
 	// no service shows.
-	Drains        []*DrainIntent `protobuf:"bytes,17,rep,name=drains,proto3" json:"drains,omitempty"`
+	Drains []*DrainIntent `protobuf:"bytes,17,rep,name=drains,proto3" json:"drains,omitempty"`
+	// Of services in mode vrrp, by name; also those that are leaving.
+	Routers       []*VirtualRouter `protobuf:"bytes,18,rep,name=routers,proto3" json:"routers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -726,6 +728,249 @@ func (x *Status) GetDrains() []*DrainIntent {
 	return nil
 }
 
+func (x *Status) GetRouters() []*VirtualRouter {
+	if x != nil {
+		return x.Routers
+	}
+	return nil
+}
+
+// VirtualRouter is one virtual router of this host, RFC 9568.
+type VirtualRouter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service's, and its family behind it where the service has both.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The link that it is on.
+	Interface string `protobuf:"bytes,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	// Virtual Router Identifier.
+	Vrid uint32 `protobuf:"varint,3,opt,name=vrid,proto3" json:"vrid,omitempty"`
+	// Of its addresses.
+	Family Family_Enum `protobuf:"varint,4,opt,name=family,proto3,enum=anyvip.v1.Family_Enum" json:"family,omitempty"`
+	// Where it is.
+	State RouterState_Enum `protobuf:"varint,5,opt,name=state,proto3,enum=anyvip.v1.RouterState_Enum" json:"state,omitempty"`
+	// Of the state.
+	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	// Why it is there.
+	Cause RouterCause_Enum `protobuf:"varint,7,opt,name=cause,proto3,enum=anyvip.v1.RouterCause_Enum" json:"cause,omitempty"`
+	// The router that caused it; empty: none did.
+	By string `protobuf:"bytes,8,opt,name=by,proto3" json:"by,omitempty"`
+	// What it advertises as Active, or would.
+	Priority uint32 `protobuf:"varint,9,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Whether this host answers for the addresses.
+	Answers bool `protobuf:"varint,10,opt,name=answers,proto3" json:"answers,omitempty"`
+	// Who else was heard on the link lately.
+	Others []*OtherRouter `protobuf:"bytes,11,rep,name=others,proto3" json:"others,omitempty"`
+	// Why it cannot do its work, and what to do; empty: it can.
+	Detail        string `protobuf:"bytes,12,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VirtualRouter) Reset() {
+	*x = VirtualRouter{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VirtualRouter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VirtualRouter) ProtoMessage() {}
+
+func (x *VirtualRouter) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VirtualRouter.ProtoReflect.Descriptor instead.
+func (*VirtualRouter) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *VirtualRouter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VirtualRouter) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *VirtualRouter) GetVrid() uint32 {
+	if x != nil {
+		return x.Vrid
+	}
+	return 0
+}
+
+func (x *VirtualRouter) GetFamily() Family_Enum {
+	if x != nil {
+		return x.Family
+	}
+	return Family_UNSPECIFIED
+}
+
+func (x *VirtualRouter) GetState() RouterState_Enum {
+	if x != nil {
+		return x.State
+	}
+	return RouterState_UNSPECIFIED
+}
+
+func (x *VirtualRouter) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *VirtualRouter) GetCause() RouterCause_Enum {
+	if x != nil {
+		return x.Cause
+	}
+	return RouterCause_UNSPECIFIED
+}
+
+func (x *VirtualRouter) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *VirtualRouter) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *VirtualRouter) GetAnswers() bool {
+	if x != nil {
+		return x.Answers
+	}
+	return false
+}
+
+func (x *VirtualRouter) GetOthers() []*OtherRouter {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+func (x *VirtualRouter) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// OtherRouter is another router under the same VRID, or whoever claims an address.
+type OtherRouter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What its packets come from, or the address that it claims.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The sender's.
+	Mac string `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
+	// 0: it speaks no VRRP.
+	Vrid uint32 `protobuf:"varint,3,opt,name=vrid,proto3" json:"vrid,omitempty"`
+	// As it said last; 0: it leaves.
+	Priority uint32 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	// When it was heard last, to the second.
+	Last *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	// What is wrong with it; empty: nothing.
+	Trouble       []RouterTrouble_Enum `protobuf:"varint,6,rep,packed,name=trouble,proto3,enum=anyvip.v1.RouterTrouble_Enum" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtherRouter) Reset() {
+	*x = OtherRouter{}
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtherRouter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtherRouter) ProtoMessage() {}
+
+func (x *OtherRouter) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtherRouter.ProtoReflect.Descriptor instead.
+func (*OtherRouter) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *OtherRouter) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *OtherRouter) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *OtherRouter) GetVrid() uint32 {
+	if x != nil {
+		return x.Vrid
+	}
+	return 0
+}
+
+func (x *OtherRouter) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *OtherRouter) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *OtherRouter) GetTrouble() []RouterTrouble_Enum {
+	if x != nil {
+		return x.Trouble
+	}
+	return nil
+}
+
 // DrainIntent is one drain that is in force, as it was asked for.
 type DrainIntent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -747,7 +992,7 @@ type DrainIntent struct {
 
 func (x *DrainIntent) Reset() {
 	*x = DrainIntent{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +1004,7 @@ func (x *DrainIntent) String() string {
 func (*DrainIntent) ProtoMessage() {}
 
 func (x *DrainIntent) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[11]
+	mi := &file_anyvip_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +1017,7 @@ func (x *DrainIntent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainIntent.ProtoReflect.Descriptor instead.
 func (*DrainIntent) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DrainIntent) GetService() string {
@@ -836,7 +1081,7 @@ type Hook struct {
 
 func (x *Hook) Reset() {
 	*x = Hook{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1093,7 @@ func (x *Hook) String() string {
 func (*Hook) ProtoMessage() {}
 
 func (x *Hook) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[12]
+	mi := &file_anyvip_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1106,7 @@ func (x *Hook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hook.ProtoReflect.Descriptor instead.
 func (*Hook) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Hook) GetName() string {
@@ -922,7 +1167,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1179,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[13]
+	mi := &file_anyvip_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1192,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Service) GetName() string {
@@ -1025,7 +1270,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1282,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[14]
+	mi := &file_anyvip_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1295,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Drain) GetStep() DrainStep_Enum {
@@ -1121,7 +1366,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1378,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[15]
+	mi := &file_anyvip_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1391,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Reason) GetCode() ReasonCode_Enum {
@@ -1189,7 +1434,7 @@ type ServiceAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The host route, such as 192.0.2.10/32.
 	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Whether an announcement is wanted.
+	// Whether an announcement is wanted; in mode vrrp whether this host answers for it.
 	Wanted bool `protobuf:"varint,2,opt,name=wanted,proto3" json:"wanted,omitempty"`
 	// Peers whose Adj-RIB-Out has exactly the wanted announcement, sorted.
 	SentTo []string `protobuf:"bytes,3,rep,name=sent_to,json=sentTo,proto3" json:"sent_to,omitempty"`
@@ -1201,7 +1446,7 @@ type ServiceAddress struct {
 
 func (x *ServiceAddress) Reset() {
 	*x = ServiceAddress{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1458,7 @@ func (x *ServiceAddress) String() string {
 func (*ServiceAddress) ProtoMessage() {}
 
 func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[16]
+	mi := &file_anyvip_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1471,7 @@ func (x *ServiceAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceAddress.ProtoReflect.Descriptor instead.
 func (*ServiceAddress) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ServiceAddress) GetPrefix() string {
@@ -1297,7 +1542,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1554,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[17]
+	mi := &file_anyvip_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1567,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Check) GetName() string {
@@ -1451,7 +1696,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1708,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[18]
+	mi := &file_anyvip_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1721,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Result) GetAt() *timestamppb.Timestamp {
@@ -1561,7 +1806,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1818,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[19]
+	mi := &file_anyvip_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1831,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Session) GetPeer() string {
@@ -1709,7 +1954,7 @@ type DefaultRoute struct {
 
 func (x *DefaultRoute) Reset() {
 	*x = DefaultRoute{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[20]
+	mi := &file_anyvip_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1966,7 @@ func (x *DefaultRoute) String() string {
 func (*DefaultRoute) ProtoMessage() {}
 
 func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[20]
+	mi := &file_anyvip_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1979,7 @@ func (x *DefaultRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefaultRoute.ProtoReflect.Descriptor instead.
 func (*DefaultRoute) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DefaultRoute) GetFamily() Family_Enum {
@@ -1781,7 +2026,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[21]
+	mi := &file_anyvip_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2038,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[21]
+	mi := &file_anyvip_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2051,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Address) GetAddress() string {
@@ -1867,7 +2112,7 @@ type Event struct {
 	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	// What sort of thing.
 	Kind EventKind_Enum `protobuf:"varint,3,opt,name=kind,proto3,enum=anyvip.v1.EventKind_Enum" json:"kind,omitempty"`
-	// Of the check, service, peer, address or node.
+	// Of the check, service, peer, address, virtual router or node.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	// The state before, a word in small letters; empty where there was none.
 	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
@@ -1881,7 +2126,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[22]
+	mi := &file_anyvip_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2138,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[22]
+	mi := &file_anyvip_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2151,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Event) GetSerial() uint64 {
@@ -1971,7 +2216,7 @@ type Reload struct {
 
 func (x *Reload) Reset() {
 	*x = Reload{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[23]
+	mi := &file_anyvip_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2228,7 @@ func (x *Reload) String() string {
 func (*Reload) ProtoMessage() {}
 
 func (x *Reload) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[23]
+	mi := &file_anyvip_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2241,7 @@ func (x *Reload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reload.ProtoReflect.Descriptor instead.
 func (*Reload) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Reload) GetAt() *timestamppb.Timestamp {
@@ -2026,7 +2271,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_anyvip_v1_control_proto_msgTypes[24]
+	mi := &file_anyvip_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2283,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_anyvip_v1_control_proto_msgTypes[24]
+	mi := &file_anyvip_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2296,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_anyvip_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Counters) GetDecisions() uint64 {
@@ -2096,7 +2341,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0fUndrainResponse\x12\x18\n" +
 	"\awarning\x18\x01 \x01(\tR\awarning\"\x12\n" +
 	"\x10GetStatusRequest\"\x14\n" +
-	"\x12WatchStatusRequest\"\xdf\x05\n" +
+	"\x12WatchStatusRequest\"\x93\x06\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\x04R\x06serial\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -2115,7 +2360,29 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0edefault_routes\x18\x0e \x03(\v2\x17.anyvip.v1.DefaultRouteR\rdefaultRoutes\x12'\n" +
 	"\x0fintents_warning\x18\x0f \x01(\tR\x0eintentsWarning\x12%\n" +
 	"\x05hooks\x18\x10 \x03(\v2\x0f.anyvip.v1.HookR\x05hooks\x12.\n" +
-	"\x06drains\x18\x11 \x03(\v2\x16.anyvip.v1.DrainIntentR\x06drains\"\xcd\x01\n" +
+	"\x06drains\x18\x11 \x03(\v2\x16.anyvip.v1.DrainIntentR\x06drains\x122\n" +
+	"\arouters\x18\x12 \x03(\v2\x18.anyvip.v1.VirtualRouterR\arouters\"\xab\x03\n" +
+	"\rVirtualRouter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tinterface\x18\x02 \x01(\tR\tinterface\x12\x12\n" +
+	"\x04vrid\x18\x03 \x01(\rR\x04vrid\x12.\n" +
+	"\x06family\x18\x04 \x01(\x0e2\x16.anyvip.v1.Family.EnumR\x06family\x121\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x1b.anyvip.v1.RouterState.EnumR\x05state\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x121\n" +
+	"\x05cause\x18\a \x01(\x0e2\x1b.anyvip.v1.RouterCause.EnumR\x05cause\x12\x0e\n" +
+	"\x02by\x18\b \x01(\tR\x02by\x12\x1a\n" +
+	"\bpriority\x18\t \x01(\rR\bpriority\x12\x18\n" +
+	"\aanswers\x18\n" +
+	" \x01(\bR\aanswers\x12.\n" +
+	"\x06others\x18\v \x03(\v2\x16.anyvip.v1.OtherRouterR\x06others\x12\x16\n" +
+	"\x06detail\x18\f \x01(\tR\x06detail\"\xd2\x01\n" +
+	"\vOtherRouter\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
+	"\x04vrid\x18\x03 \x01(\rR\x04vrid\x12\x1a\n" +
+	"\bpriority\x18\x04 \x01(\rR\bpriority\x12.\n" +
+	"\x04last\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x127\n" +
+	"\atrouble\x18\x06 \x03(\x0e2\x1d.anyvip.v1.RouterTrouble.EnumR\atrouble\"\xcd\x01\n" +
 	"\vDrainIntent\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\bR\x04node\x12\x16\n" +
@@ -2247,7 +2514,7 @@ func file_anyvip_v1_control_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_control_proto_rawDescData
 }
 
-var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_anyvip_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_anyvip_v1_control_proto_goTypes = []any{
 	(*HeartbeatRequest)(nil),      // 0: anyvip.v1.HeartbeatRequest
 	(*HeartbeatResponse)(nil),     // 1: anyvip.v1.HeartbeatResponse
@@ -2260,111 +2527,124 @@ var file_anyvip_v1_control_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),      // 8: anyvip.v1.GetStatusRequest
 	(*WatchStatusRequest)(nil),    // 9: anyvip.v1.WatchStatusRequest
 	(*Status)(nil),                // 10: anyvip.v1.Status
-	(*DrainIntent)(nil),           // 11: anyvip.v1.DrainIntent
-	(*Hook)(nil),                  // 12: anyvip.v1.Hook
-	(*Service)(nil),               // 13: anyvip.v1.Service
-	(*Drain)(nil),                 // 14: anyvip.v1.Drain
-	(*Reason)(nil),                // 15: anyvip.v1.Reason
-	(*ServiceAddress)(nil),        // 16: anyvip.v1.ServiceAddress
-	(*Check)(nil),                 // 17: anyvip.v1.Check
-	(*Result)(nil),                // 18: anyvip.v1.Result
-	(*Session)(nil),               // 19: anyvip.v1.Session
-	(*DefaultRoute)(nil),          // 20: anyvip.v1.DefaultRoute
-	(*Address)(nil),               // 21: anyvip.v1.Address
-	(*Event)(nil),                 // 22: anyvip.v1.Event
-	(*Reload)(nil),                // 23: anyvip.v1.Reload
-	(*Counters)(nil),              // 24: anyvip.v1.Counters
-	(Outcome_Enum)(0),             // 25: anyvip.v1.Outcome.Enum
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(Phase_Enum)(0),               // 28: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),         // 29: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),               // 30: anyvip.v1.Level.Enum
-	(DrainStep_Enum)(0),           // 31: anyvip.v1.DrainStep.Enum
-	(ReasonCode_Enum)(0),          // 32: anyvip.v1.ReasonCode.Enum
-	(Scope_Enum)(0),               // 33: anyvip.v1.Scope.Enum
-	(Class_Enum)(0),               // 34: anyvip.v1.Class.Enum
-	(Trigger_Enum)(0),             // 35: anyvip.v1.Trigger.Enum
-	(SessionState_Enum)(0),        // 36: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0),        // 37: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),              // 38: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0),        // 39: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),           // 40: anyvip.v1.EventKind.Enum
+	(*VirtualRouter)(nil),         // 11: anyvip.v1.VirtualRouter
+	(*OtherRouter)(nil),           // 12: anyvip.v1.OtherRouter
+	(*DrainIntent)(nil),           // 13: anyvip.v1.DrainIntent
+	(*Hook)(nil),                  // 14: anyvip.v1.Hook
+	(*Service)(nil),               // 15: anyvip.v1.Service
+	(*Drain)(nil),                 // 16: anyvip.v1.Drain
+	(*Reason)(nil),                // 17: anyvip.v1.Reason
+	(*ServiceAddress)(nil),        // 18: anyvip.v1.ServiceAddress
+	(*Check)(nil),                 // 19: anyvip.v1.Check
+	(*Result)(nil),                // 20: anyvip.v1.Result
+	(*Session)(nil),               // 21: anyvip.v1.Session
+	(*DefaultRoute)(nil),          // 22: anyvip.v1.DefaultRoute
+	(*Address)(nil),               // 23: anyvip.v1.Address
+	(*Event)(nil),                 // 24: anyvip.v1.Event
+	(*Reload)(nil),                // 25: anyvip.v1.Reload
+	(*Counters)(nil),              // 26: anyvip.v1.Counters
+	(Outcome_Enum)(0),             // 27: anyvip.v1.Outcome.Enum
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(Phase_Enum)(0),               // 30: anyvip.v1.Phase.Enum
+	(Family_Enum)(0),              // 31: anyvip.v1.Family.Enum
+	(RouterState_Enum)(0),         // 32: anyvip.v1.RouterState.Enum
+	(RouterCause_Enum)(0),         // 33: anyvip.v1.RouterCause.Enum
+	(RouterTrouble_Enum)(0),       // 34: anyvip.v1.RouterTrouble.Enum
+	(Disposition_Enum)(0),         // 35: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),               // 36: anyvip.v1.Level.Enum
+	(DrainStep_Enum)(0),           // 37: anyvip.v1.DrainStep.Enum
+	(ReasonCode_Enum)(0),          // 38: anyvip.v1.ReasonCode.Enum
+	(Scope_Enum)(0),               // 39: anyvip.v1.Scope.Enum
+	(Class_Enum)(0),               // 40: anyvip.v1.Class.Enum
+	(Trigger_Enum)(0),             // 41: anyvip.v1.Trigger.Enum
+	(SessionState_Enum)(0),        // 42: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),        // 43: anyvip.v1.SessionCause.Enum
+	(AddressState_Enum)(0),        // 44: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),           // 45: anyvip.v1.EventKind.Enum
 }
 var file_anyvip_v1_control_proto_depIdxs = []int32{
-	25, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
-	17, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
-	26, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
-	27, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
-	27, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
-	28, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
-	13, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
-	17, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
-	19, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
-	21, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
-	22, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
-	23, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
-	24, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
-	20, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
-	12, // 14: anyvip.v1.Status.hooks:type_name -> anyvip.v1.Hook
-	11, // 15: anyvip.v1.Status.drains:type_name -> anyvip.v1.DrainIntent
-	27, // 16: anyvip.v1.DrainIntent.since:type_name -> google.protobuf.Timestamp
-	27, // 17: anyvip.v1.DrainIntent.until:type_name -> google.protobuf.Timestamp
-	29, // 18: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
-	30, // 19: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
-	27, // 20: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
-	15, // 21: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
-	16, // 22: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
-	14, // 23: anyvip.v1.Service.drain:type_name -> anyvip.v1.Drain
-	31, // 24: anyvip.v1.Drain.step:type_name -> anyvip.v1.DrainStep.Enum
-	27, // 25: anyvip.v1.Drain.since:type_name -> google.protobuf.Timestamp
-	11, // 26: anyvip.v1.Drain.intent:type_name -> anyvip.v1.DrainIntent
-	27, // 27: anyvip.v1.Drain.withdrawn_by:type_name -> google.protobuf.Timestamp
-	32, // 28: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
-	27, // 29: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
-	27, // 30: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
-	15, // 31: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
-	33, // 32: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
-	25, // 33: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
-	27, // 34: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
-	34, // 35: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
-	27, // 36: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
-	18, // 37: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
-	27, // 38: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
-	27, // 39: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
-	25, // 40: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
-	34, // 41: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
-	26, // 42: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
-	35, // 43: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
-	36, // 44: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
-	27, // 45: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
-	37, // 46: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
-	26, // 47: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
-	38, // 48: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
-	38, // 49: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
-	39, // 50: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
-	27, // 51: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
-	27, // 52: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
-	27, // 53: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
-	40, // 54: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
-	27, // 55: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
-	8,  // 56: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
-	9,  // 57: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
-	2,  // 58: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
-	4,  // 59: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
-	6,  // 60: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
-	0,  // 61: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
-	10, // 62: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
-	10, // 63: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
-	3,  // 64: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
-	5,  // 65: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
-	7,  // 66: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
-	1,  // 67: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
-	62, // [62:68] is the sub-list for method output_type
-	56, // [56:62] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	27, // 0: anyvip.v1.HeartbeatRequest.outcome:type_name -> anyvip.v1.Outcome.Enum
+	19, // 1: anyvip.v1.CheckNowResponse.check:type_name -> anyvip.v1.Check
+	28, // 2: anyvip.v1.DrainRequest.duration:type_name -> google.protobuf.Duration
+	29, // 3: anyvip.v1.Status.at:type_name -> google.protobuf.Timestamp
+	29, // 4: anyvip.v1.Status.started:type_name -> google.protobuf.Timestamp
+	30, // 5: anyvip.v1.Status.phase:type_name -> anyvip.v1.Phase.Enum
+	15, // 6: anyvip.v1.Status.services:type_name -> anyvip.v1.Service
+	19, // 7: anyvip.v1.Status.checks:type_name -> anyvip.v1.Check
+	21, // 8: anyvip.v1.Status.sessions:type_name -> anyvip.v1.Session
+	23, // 9: anyvip.v1.Status.addresses:type_name -> anyvip.v1.Address
+	24, // 10: anyvip.v1.Status.events:type_name -> anyvip.v1.Event
+	25, // 11: anyvip.v1.Status.reload:type_name -> anyvip.v1.Reload
+	26, // 12: anyvip.v1.Status.counters:type_name -> anyvip.v1.Counters
+	22, // 13: anyvip.v1.Status.default_routes:type_name -> anyvip.v1.DefaultRoute
+	14, // 14: anyvip.v1.Status.hooks:type_name -> anyvip.v1.Hook
+	13, // 15: anyvip.v1.Status.drains:type_name -> anyvip.v1.DrainIntent
+	11, // 16: anyvip.v1.Status.routers:type_name -> anyvip.v1.VirtualRouter
+	31, // 17: anyvip.v1.VirtualRouter.family:type_name -> anyvip.v1.Family.Enum
+	32, // 18: anyvip.v1.VirtualRouter.state:type_name -> anyvip.v1.RouterState.Enum
+	29, // 19: anyvip.v1.VirtualRouter.since:type_name -> google.protobuf.Timestamp
+	33, // 20: anyvip.v1.VirtualRouter.cause:type_name -> anyvip.v1.RouterCause.Enum
+	12, // 21: anyvip.v1.VirtualRouter.others:type_name -> anyvip.v1.OtherRouter
+	29, // 22: anyvip.v1.OtherRouter.last:type_name -> google.protobuf.Timestamp
+	34, // 23: anyvip.v1.OtherRouter.trouble:type_name -> anyvip.v1.RouterTrouble.Enum
+	29, // 24: anyvip.v1.DrainIntent.since:type_name -> google.protobuf.Timestamp
+	29, // 25: anyvip.v1.DrainIntent.until:type_name -> google.protobuf.Timestamp
+	35, // 26: anyvip.v1.Service.disposition:type_name -> anyvip.v1.Disposition.Enum
+	36, // 27: anyvip.v1.Service.level:type_name -> anyvip.v1.Level.Enum
+	29, // 28: anyvip.v1.Service.since:type_name -> google.protobuf.Timestamp
+	17, // 29: anyvip.v1.Service.reasons:type_name -> anyvip.v1.Reason
+	18, // 30: anyvip.v1.Service.addresses:type_name -> anyvip.v1.ServiceAddress
+	16, // 31: anyvip.v1.Service.drain:type_name -> anyvip.v1.Drain
+	37, // 32: anyvip.v1.Drain.step:type_name -> anyvip.v1.DrainStep.Enum
+	29, // 33: anyvip.v1.Drain.since:type_name -> google.protobuf.Timestamp
+	13, // 34: anyvip.v1.Drain.intent:type_name -> anyvip.v1.DrainIntent
+	29, // 35: anyvip.v1.Drain.withdrawn_by:type_name -> google.protobuf.Timestamp
+	38, // 36: anyvip.v1.Reason.code:type_name -> anyvip.v1.ReasonCode.Enum
+	29, // 37: anyvip.v1.Reason.since:type_name -> google.protobuf.Timestamp
+	29, // 38: anyvip.v1.Reason.until:type_name -> google.protobuf.Timestamp
+	17, // 39: anyvip.v1.ServiceAddress.reasons:type_name -> anyvip.v1.Reason
+	39, // 40: anyvip.v1.Check.scope:type_name -> anyvip.v1.Scope.Enum
+	27, // 41: anyvip.v1.Check.outcome:type_name -> anyvip.v1.Outcome.Enum
+	29, // 42: anyvip.v1.Check.since:type_name -> google.protobuf.Timestamp
+	40, // 43: anyvip.v1.Check.class:type_name -> anyvip.v1.Class.Enum
+	29, // 44: anyvip.v1.Check.error_since:type_name -> google.protobuf.Timestamp
+	20, // 45: anyvip.v1.Check.last:type_name -> anyvip.v1.Result
+	29, // 46: anyvip.v1.Check.overloaded_since:type_name -> google.protobuf.Timestamp
+	29, // 47: anyvip.v1.Result.at:type_name -> google.protobuf.Timestamp
+	27, // 48: anyvip.v1.Result.outcome:type_name -> anyvip.v1.Outcome.Enum
+	40, // 49: anyvip.v1.Result.class:type_name -> anyvip.v1.Class.Enum
+	28, // 50: anyvip.v1.Result.latency:type_name -> google.protobuf.Duration
+	41, // 51: anyvip.v1.Result.trigger:type_name -> anyvip.v1.Trigger.Enum
+	42, // 52: anyvip.v1.Session.state:type_name -> anyvip.v1.SessionState.Enum
+	29, // 53: anyvip.v1.Session.since:type_name -> google.protobuf.Timestamp
+	43, // 54: anyvip.v1.Session.cause:type_name -> anyvip.v1.SessionCause.Enum
+	28, // 55: anyvip.v1.Session.hold_time:type_name -> google.protobuf.Duration
+	31, // 56: anyvip.v1.Session.families:type_name -> anyvip.v1.Family.Enum
+	31, // 57: anyvip.v1.DefaultRoute.family:type_name -> anyvip.v1.Family.Enum
+	44, // 58: anyvip.v1.Address.state:type_name -> anyvip.v1.AddressState.Enum
+	29, // 59: anyvip.v1.Address.since:type_name -> google.protobuf.Timestamp
+	29, // 60: anyvip.v1.Address.lost:type_name -> google.protobuf.Timestamp
+	29, // 61: anyvip.v1.Event.at:type_name -> google.protobuf.Timestamp
+	45, // 62: anyvip.v1.Event.kind:type_name -> anyvip.v1.EventKind.Enum
+	29, // 63: anyvip.v1.Reload.at:type_name -> google.protobuf.Timestamp
+	8,  // 64: anyvip.v1.Control.GetStatus:input_type -> anyvip.v1.GetStatusRequest
+	9,  // 65: anyvip.v1.Control.WatchStatus:input_type -> anyvip.v1.WatchStatusRequest
+	2,  // 66: anyvip.v1.Control.CheckNow:input_type -> anyvip.v1.CheckNowRequest
+	4,  // 67: anyvip.v1.Control.Drain:input_type -> anyvip.v1.DrainRequest
+	6,  // 68: anyvip.v1.Control.Undrain:input_type -> anyvip.v1.UndrainRequest
+	0,  // 69: anyvip.v1.Control.Heartbeat:input_type -> anyvip.v1.HeartbeatRequest
+	10, // 70: anyvip.v1.Control.GetStatus:output_type -> anyvip.v1.Status
+	10, // 71: anyvip.v1.Control.WatchStatus:output_type -> anyvip.v1.Status
+	3,  // 72: anyvip.v1.Control.CheckNow:output_type -> anyvip.v1.CheckNowResponse
+	5,  // 73: anyvip.v1.Control.Drain:output_type -> anyvip.v1.DrainResponse
+	7,  // 74: anyvip.v1.Control.Undrain:output_type -> anyvip.v1.UndrainResponse
+	1,  // 75: anyvip.v1.Control.Heartbeat:output_type -> anyvip.v1.HeartbeatResponse
+	70, // [70:76] is the sub-list for method output_type
+	64, // [64:70] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_anyvip_v1_control_proto_init() }
@@ -2373,14 +2653,14 @@ func file_anyvip_v1_control_proto_init() {
 		return
 	}
 	file_anyvip_v1_vocabulary_proto_init()
-	file_anyvip_v1_control_proto_msgTypes[14].OneofWrappers = []any{}
+	file_anyvip_v1_control_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_control_proto_rawDesc), len(file_anyvip_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -110,6 +110,8 @@ const (
 	Disposition_LEAVING Disposition_Enum = 6
 	// Taken off by an operator.
 	Disposition_DRAINED Disposition_Enum = 7
+	// In mode vrrp: takes part in the election, and another router is Active.
+	Disposition_STANDBY Disposition_Enum = 8
 )
 
 // Enum value maps for Disposition_Enum.
@@ -123,6 +125,7 @@ var (
 		5: "ANNOUNCED",
 		6: "LEAVING",
 		7: "DRAINED",
+		8: "STANDBY",
 	}
 	Disposition_Enum_value = map[string]int32{
 		"UNSPECIFIED": 0,
@@ -133,6 +136,7 @@ var (
 		"ANNOUNCED":   5,
 		"LEAVING":     6,
 		"DRAINED":     7,
+		"STANDBY":     8,
 	}
 )
 
@@ -276,6 +280,20 @@ const (
 	ReasonCode_DRAINING ReasonCode_Enum = 24
 	// An operator took it off.
 	ReasonCode_DRAINED ReasonCode_Enum = 25
+	// Another router is Active, or none yet.
+	ReasonCode_BACKUP ReasonCode_Enum = 26
+	// Drained, but no other router takes over.
+	ReasonCode_NO_SUCCESSOR ReasonCode_Enum = 27
+	// The link of a virtual router is missing or down, or has no address to send from.
+	ReasonCode_LINK ReasonCode_Enum = 28
+	// Priority 255 for an address that this host does not own.
+	ReasonCode_NOT_OWNER ReasonCode_Enum = 29
+	// An address is in no network of its link.
+	ReasonCode_OFF_SEGMENT ReasonCode_Enum = 30
+	// A virtual router cannot do its work.
+	ReasonCode_ROUTER ReasonCode_Enum = 31
+	// Another router or host is at odds with this one.
+	ReasonCode_RIVAL ReasonCode_Enum = 32
 )
 
 // Enum value maps for ReasonCode_Enum.
@@ -307,6 +325,13 @@ var (
 		23: "START_DELAY",
 		24: "DRAINING",
 		25: "DRAINED",
+		26: "BACKUP",
+		27: "NO_SUCCESSOR",
+		28: "LINK",
+		29: "NOT_OWNER",
+		30: "OFF_SEGMENT",
+		31: "ROUTER",
+		32: "RIVAL",
 	}
 	ReasonCode_Enum_value = map[string]int32{
 		"UNSPECIFIED":       0,
@@ -335,6 +360,13 @@ var (
 		"START_DELAY":       23,
 		"DRAINING":          24,
 		"DRAINED":           25,
+		"BACKUP":            26,
+		"NO_SUCCESSOR":      27,
+		"LINK":              28,
+		"NOT_OWNER":         29,
+		"OFF_SEGMENT":       30,
+		"ROUTER":            31,
+		"RIVAL":             32,
 	}
 )
 
@@ -952,6 +984,8 @@ const (
 	EventKind_ADDRESS EventKind_Enum = 5
 	// A default route of this host.
 	EventKind_ROUTE EventKind_Enum = 6
+	// A virtual router's state, or who is at odds with it.
+	EventKind_ROUTER EventKind_Enum = 7
 )
 
 // Enum value maps for EventKind_Enum.
@@ -964,6 +998,7 @@ var (
 		4: "SESSION",
 		5: "ADDRESS",
 		6: "ROUTE",
+		7: "ROUTER",
 	}
 	EventKind_Enum_value = map[string]int32{
 		"UNSPECIFIED": 0,
@@ -973,6 +1008,7 @@ var (
 		"SESSION":     4,
 		"ADDRESS":     5,
 		"ROUTE":       6,
+		"ROUTER":      7,
 	}
 )
 
@@ -1086,6 +1122,257 @@ func (x Trigger_Enum) Number() protoreflect.EnumNumber {
 // Deprecated: Use Trigger_Enum.Descriptor instead.
 func (Trigger_Enum) EnumDescriptor() ([]byte, []int) {
 	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{13, 0}
+}
+
+// The states.
+type RouterState_Enum int32
+
+const (
+	// Not said.
+	RouterState_UNSPECIFIED RouterState_Enum = 0
+	// It takes no part.
+	RouterState_INITIALIZE RouterState_Enum = 1
+	// Another router is Active, or it listens for one.
+	RouterState_BACKUP RouterState_Enum = 2
+	// This host answers for the addresses.
+	RouterState_ACTIVE RouterState_Enum = 3
+	// It has said that it goes, and answers until a successor does.
+	RouterState_LEAVING RouterState_Enum = 4
+)
+
+// Enum value maps for RouterState_Enum.
+var (
+	RouterState_Enum_name = map[int32]string{
+		0: "UNSPECIFIED",
+		1: "INITIALIZE",
+		2: "BACKUP",
+		3: "ACTIVE",
+		4: "LEAVING",
+	}
+	RouterState_Enum_value = map[string]int32{
+		"UNSPECIFIED": 0,
+		"INITIALIZE":  1,
+		"BACKUP":      2,
+		"ACTIVE":      3,
+		"LEAVING":     4,
+	}
+)
+
+func (x RouterState_Enum) Enum() *RouterState_Enum {
+	p := new(RouterState_Enum)
+	*p = x
+	return p
+}
+
+func (x RouterState_Enum) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RouterState_Enum) Descriptor() protoreflect.EnumDescriptor {
+	return file_anyvip_v1_vocabulary_proto_enumTypes[14].Descriptor()
+}
+
+func (RouterState_Enum) Type() protoreflect.EnumType {
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[14]
+}
+
+func (x RouterState_Enum) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RouterState_Enum.Descriptor instead.
+func (RouterState_Enum) EnumDescriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{14, 0}
+}
+
+// The causes.
+type RouterCause_Enum int32
+
+const (
+	// Not said.
+	RouterCause_UNSPECIFIED RouterCause_Enum = 0
+	// It never took part.
+	RouterCause_NOT_STARTED RouterCause_Enum = 1
+	// It takes part, and listens first.
+	RouterCause_STARTED RouterCause_Enum = 2
+	// This host owns the addresses.
+	RouterCause_OWNS RouterCause_Enum = 3
+	// No Active router was heard in Active_Down_Interval.
+	RouterCause_NOTHING_HEARD RouterCause_Enum = 4
+	// The Active router said that it goes.
+	RouterCause_ACTIVE_LEFT RouterCause_Enum = 5
+	// The Active router's priority is lower.
+	RouterCause_PREEMPTS RouterCause_Enum = 6
+	// Another router's priority is higher.
+	RouterCause_HIGHER_PRIORITY RouterCause_Enum = 7
+	// Another router has the same priority and a higher address.
+	RouterCause_HIGHER_ADDRESS RouterCause_Enum = 8
+	// It takes no part any more.
+	RouterCause_STOPPED RouterCause_Enum = 9
+	// An operator took it off.
+	RouterCause_DRAINED RouterCause_Enum = 10
+	// An operator took it off, but no other router took over.
+	RouterCause_NO_SUCCESSOR RouterCause_Enum = 11
+	// Another router has taken over.
+	RouterCause_RELIEVED RouterCause_Enum = 12
+)
+
+// Enum value maps for RouterCause_Enum.
+var (
+	RouterCause_Enum_name = map[int32]string{
+		0:  "UNSPECIFIED",
+		1:  "NOT_STARTED",
+		2:  "STARTED",
+		3:  "OWNS",
+		4:  "NOTHING_HEARD",
+		5:  "ACTIVE_LEFT",
+		6:  "PREEMPTS",
+		7:  "HIGHER_PRIORITY",
+		8:  "HIGHER_ADDRESS",
+		9:  "STOPPED",
+		10: "DRAINED",
+		11: "NO_SUCCESSOR",
+		12: "RELIEVED",
+	}
+	RouterCause_Enum_value = map[string]int32{
+		"UNSPECIFIED":     0,
+		"NOT_STARTED":     1,
+		"STARTED":         2,
+		"OWNS":            3,
+		"NOTHING_HEARD":   4,
+		"ACTIVE_LEFT":     5,
+		"PREEMPTS":        6,
+		"HIGHER_PRIORITY": 7,
+		"HIGHER_ADDRESS":  8,
+		"STOPPED":         9,
+		"DRAINED":         10,
+		"NO_SUCCESSOR":    11,
+		"RELIEVED":        12,
+	}
+)
+
+func (x RouterCause_Enum) Enum() *RouterCause_Enum {
+	p := new(RouterCause_Enum)
+	*p = x
+	return p
+}
+
+func (x RouterCause_Enum) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RouterCause_Enum) Descriptor() protoreflect.EnumDescriptor {
+	return file_anyvip_v1_vocabulary_proto_enumTypes[15].Descriptor()
+}
+
+func (RouterCause_Enum) Type() protoreflect.EnumType {
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[15]
+}
+
+func (x RouterCause_Enum) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RouterCause_Enum.Descriptor instead.
+func (RouterCause_Enum) EnumDescriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{15, 0}
+}
+
+// The troubles.
+type RouterTrouble_Enum int32
+
+const (
+	// Not said.
+	RouterTrouble_UNSPECIFIED RouterTrouble_Enum = 0
+	// It speaks another version under our VRID.
+	RouterTrouble_OTHER_VERSION RouterTrouble_Enum = 1
+	// Its Advertisement_Interval is another.
+	RouterTrouble_OTHER_INTERVAL RouterTrouble_Enum = 2
+	// Its list of addresses is another.
+	RouterTrouble_OTHER_ADDRESSES RouterTrouble_Enum = 3
+	// Its password is another, or one side has none.
+	RouterTrouble_OTHER_PASSWORD RouterTrouble_Enum = 4
+	// It has the other kind of checksum.
+	RouterTrouble_OTHER_CHECKSUM RouterTrouble_Enum = 5
+	// Its packets came through a router, or are forged.
+	RouterTrouble_HOP_LIMIT RouterTrouble_Enum = 6
+	// It is Active while we are.
+	RouterTrouble_RIVAL RouterTrouble_Enum = 7
+	// It advertises addresses that this host owns.
+	RouterTrouble_OWNER RouterTrouble_Enum = 8
+	// It has our own address on this link.
+	RouterTrouble_SAME_ADDRESS RouterTrouble_Enum = 9
+	// It advertises an address of ours under another VRID.
+	RouterTrouble_OTHER_VRID RouterTrouble_Enum = 10
+	// It claims an address of ours, and is no VRRP router.
+	RouterTrouble_FOREIGN_CLAIM RouterTrouble_Enum = 11
+	// It speaks CARP under our number.
+	RouterTrouble_CARP RouterTrouble_Enum = 12
+	// It sends to us alone, and is none of the unicast peers.
+	RouterTrouble_UNKNOWN_PEER RouterTrouble_Enum = 13
+)
+
+// Enum value maps for RouterTrouble_Enum.
+var (
+	RouterTrouble_Enum_name = map[int32]string{
+		0:  "UNSPECIFIED",
+		1:  "OTHER_VERSION",
+		2:  "OTHER_INTERVAL",
+		3:  "OTHER_ADDRESSES",
+		4:  "OTHER_PASSWORD",
+		5:  "OTHER_CHECKSUM",
+		6:  "HOP_LIMIT",
+		7:  "RIVAL",
+		8:  "OWNER",
+		9:  "SAME_ADDRESS",
+		10: "OTHER_VRID",
+		11: "FOREIGN_CLAIM",
+		12: "CARP",
+		13: "UNKNOWN_PEER",
+	}
+	RouterTrouble_Enum_value = map[string]int32{
+		"UNSPECIFIED":     0,
+		"OTHER_VERSION":   1,
+		"OTHER_INTERVAL":  2,
+		"OTHER_ADDRESSES": 3,
+		"OTHER_PASSWORD":  4,
+		"OTHER_CHECKSUM":  5,
+		"HOP_LIMIT":       6,
+		"RIVAL":           7,
+		"OWNER":           8,
+		"SAME_ADDRESS":    9,
+		"OTHER_VRID":      10,
+		"FOREIGN_CLAIM":   11,
+		"CARP":            12,
+		"UNKNOWN_PEER":    13,
+	}
+)
+
+func (x RouterTrouble_Enum) Enum() *RouterTrouble_Enum {
+	p := new(RouterTrouble_Enum)
+	*p = x
+	return p
+}
+
+func (x RouterTrouble_Enum) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RouterTrouble_Enum) Descriptor() protoreflect.EnumDescriptor {
+	return file_anyvip_v1_vocabulary_proto_enumTypes[16].Descriptor()
+}
+
+func (RouterTrouble_Enum) Type() protoreflect.EnumType {
+	return &file_anyvip_v1_vocabulary_proto_enumTypes[16]
+}
+
+func (x RouterTrouble_Enum) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RouterTrouble_Enum.Descriptor instead.
+func (RouterTrouble_Enum) EnumDescriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // Where the agent is in its life.
@@ -1606,6 +1893,117 @@ func (*Trigger) Descriptor() ([]byte, []int) {
 	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{13}
 }
 
+// Where a virtual router is, RFC 9568, section 6.4.
+type RouterState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouterState) Reset() {
+	*x = RouterState{}
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouterState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouterState) ProtoMessage() {}
+
+func (x *RouterState) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouterState.ProtoReflect.Descriptor instead.
+func (*RouterState) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{14}
+}
+
+// Why a virtual router is in its state.
+type RouterCause struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouterCause) Reset() {
+	*x = RouterCause{}
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouterCause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouterCause) ProtoMessage() {}
+
+func (x *RouterCause) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouterCause.ProtoReflect.Descriptor instead.
+func (*RouterCause) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{15}
+}
+
+// What is wrong with another router or host on the link.
+type RouterTrouble struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouterTrouble) Reset() {
+	*x = RouterTrouble{}
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouterTrouble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouterTrouble) ProtoMessage() {}
+
+func (x *RouterTrouble) ProtoReflect() protoreflect.Message {
+	mi := &file_anyvip_v1_vocabulary_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouterTrouble.ProtoReflect.Descriptor instead.
+func (*RouterTrouble) Descriptor() ([]byte, []int) {
+	return file_anyvip_v1_vocabulary_proto_rawDescGZIP(), []int{16}
+}
+
 var File_anyvip_v1_vocabulary_proto protoreflect.FileDescriptor
 
 const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
@@ -1617,8 +2015,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\bSTARTING\x10\x01\x12\v\n" +
 	"\aRUNNING\x10\x02\x12\f\n" +
 	"\bSTOPPING\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x04\"\x89\x01\n" +
-	"\vDisposition\"z\n" +
+	"\aSTOPPED\x10\x04\"\x97\x01\n" +
+	"\vDisposition\"\x87\x01\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPENDING\x10\x01\x12\r\n" +
@@ -1628,15 +2026,16 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\bDEGRADED\x10\x04\x12\r\n" +
 	"\tANNOUNCED\x10\x05\x12\v\n" +
 	"\aLEAVING\x10\x06\x12\v\n" +
-	"\aDRAINED\x10\a\"B\n" +
+	"\aDRAINED\x10\a\x12\v\n" +
+	"\aSTANDBY\x10\b\"B\n" +
 	"\x05Level\"9\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04FAIL\x10\x01\x12\f\n" +
 	"\bDEGRADED\x10\x02\x12\b\n" +
-	"\x04PASS\x10\x03\"\xcf\x03\n" +
+	"\x04PASS\x10\x03\"\xae\x04\n" +
 	"\n" +
-	"ReasonCode\"\xc0\x03\n" +
+	"ReasonCode\"\x9f\x04\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04NONE\x10\x01\x12\v\n" +
@@ -1664,7 +2063,16 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\bOVERLOAD\x10\x16\x12\x0f\n" +
 	"\vSTART_DELAY\x10\x17\x12\f\n" +
 	"\bDRAINING\x10\x18\x12\v\n" +
-	"\aDRAINED\x10\x19\"[\n" +
+	"\aDRAINED\x10\x19\x12\n" +
+	"\n" +
+	"\x06BACKUP\x10\x1a\x12\x10\n" +
+	"\fNO_SUCCESSOR\x10\x1b\x12\b\n" +
+	"\x04LINK\x10\x1c\x12\r\n" +
+	"\tNOT_OWNER\x10\x1d\x12\x0f\n" +
+	"\vOFF_SEGMENT\x10\x1e\x12\n" +
+	"\n" +
+	"\x06ROUTER\x10\x1f\x12\t\n" +
+	"\x05RIVAL\x10 \"[\n" +
 	"\tDrainStep\"N\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\v\n" +
@@ -1748,8 +2156,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\x06ABSENT\x10\x02\x12\r\n" +
 	"\tTENTATIVE\x10\x03\x12\v\n" +
 	"\aPRESENT\x10\x04\x12\v\n" +
-	"\aREFUSED\x10\x05\"l\n" +
-	"\tEventKind\"_\n" +
+	"\aREFUSED\x10\x05\"x\n" +
+	"\tEventKind\"k\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05AGENT\x10\x01\x12\t\n" +
@@ -1757,7 +2165,9 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\aSERVICE\x10\x03\x12\v\n" +
 	"\aSESSION\x10\x04\x12\v\n" +
 	"\aADDRESS\x10\x05\x12\t\n" +
-	"\x05ROUTE\x10\x06\"\x9b\x01\n" +
+	"\x05ROUTE\x10\x06\x12\n" +
+	"\n" +
+	"\x06ROUTER\x10\a\"\x9b\x01\n" +
 	"\aTrigger\"\x8f\x01\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\f\n" +
@@ -1772,7 +2182,51 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\aADDRESS\x10\t\x12\n" +
 	"\n" +
 	"\x06REPORT\x10\n" +
-	"B5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
+	"\"[\n" +
+	"\vRouterState\"L\n" +
+	"\x04Enum\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"INITIALIZE\x10\x01\x12\n" +
+	"\n" +
+	"\x06BACKUP\x10\x02\x12\n" +
+	"\n" +
+	"\x06ACTIVE\x10\x03\x12\v\n" +
+	"\aLEAVING\x10\x04\"\xe4\x01\n" +
+	"\vRouterCause\"\xd4\x01\n" +
+	"\x04Enum\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vNOT_STARTED\x10\x01\x12\v\n" +
+	"\aSTARTED\x10\x02\x12\b\n" +
+	"\x04OWNS\x10\x03\x12\x11\n" +
+	"\rNOTHING_HEARD\x10\x04\x12\x0f\n" +
+	"\vACTIVE_LEFT\x10\x05\x12\f\n" +
+	"\bPREEMPTS\x10\x06\x12\x13\n" +
+	"\x0fHIGHER_PRIORITY\x10\a\x12\x12\n" +
+	"\x0eHIGHER_ADDRESS\x10\b\x12\v\n" +
+	"\aSTOPPED\x10\t\x12\v\n" +
+	"\aDRAINED\x10\n" +
+	"\x12\x10\n" +
+	"\fNO_SUCCESSOR\x10\v\x12\f\n" +
+	"\bRELIEVED\x10\f\"\x83\x02\n" +
+	"\rRouterTrouble\"\xf1\x01\n" +
+	"\x04Enum\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rOTHER_VERSION\x10\x01\x12\x12\n" +
+	"\x0eOTHER_INTERVAL\x10\x02\x12\x13\n" +
+	"\x0fOTHER_ADDRESSES\x10\x03\x12\x12\n" +
+	"\x0eOTHER_PASSWORD\x10\x04\x12\x12\n" +
+	"\x0eOTHER_CHECKSUM\x10\x05\x12\r\n" +
+	"\tHOP_LIMIT\x10\x06\x12\t\n" +
+	"\x05RIVAL\x10\a\x12\t\n" +
+	"\x05OWNER\x10\b\x12\x10\n" +
+	"\fSAME_ADDRESS\x10\t\x12\x0e\n" +
+	"\n" +
+	"OTHER_VRID\x10\n" +
+	"\x12\x11\n" +
+	"\rFOREIGN_CLAIM\x10\v\x12\b\n" +
+	"\x04CARP\x10\f\x12\x10\n" +
+	"\fUNKNOWN_PEER\x10\rB5Z3github.com/anyvip/anyvip/pkg/api/anyvip/v1;anyvipv1b\x06proto3"
 
 var (
 	file_anyvip_v1_vocabulary_proto_rawDescOnce sync.Once
@@ -1786,37 +2240,43 @@ func file_anyvip_v1_vocabulary_proto_rawDescGZIP() []byte {
 	return file_anyvip_v1_vocabulary_proto_rawDescData
 }
 
-var file_anyvip_v1_vocabulary_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
-var file_anyvip_v1_vocabulary_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_anyvip_v1_vocabulary_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
+var file_anyvip_v1_vocabulary_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_anyvip_v1_vocabulary_proto_goTypes = []any{
-	(Phase_Enum)(0),        // 0: anyvip.v1.Phase.Enum
-	(Disposition_Enum)(0),  // 1: anyvip.v1.Disposition.Enum
-	(Level_Enum)(0),        // 2: anyvip.v1.Level.Enum
-	(ReasonCode_Enum)(0),   // 3: anyvip.v1.ReasonCode.Enum
-	(DrainStep_Enum)(0),    // 4: anyvip.v1.DrainStep.Enum
-	(Scope_Enum)(0),        // 5: anyvip.v1.Scope.Enum
-	(Outcome_Enum)(0),      // 6: anyvip.v1.Outcome.Enum
-	(Class_Enum)(0),        // 7: anyvip.v1.Class.Enum
-	(SessionState_Enum)(0), // 8: anyvip.v1.SessionState.Enum
-	(SessionCause_Enum)(0), // 9: anyvip.v1.SessionCause.Enum
-	(Family_Enum)(0),       // 10: anyvip.v1.Family.Enum
-	(AddressState_Enum)(0), // 11: anyvip.v1.AddressState.Enum
-	(EventKind_Enum)(0),    // 12: anyvip.v1.EventKind.Enum
-	(Trigger_Enum)(0),      // 13: anyvip.v1.Trigger.Enum
-	(*Phase)(nil),          // 14: anyvip.v1.Phase
-	(*Disposition)(nil),    // 15: anyvip.v1.Disposition
-	(*Level)(nil),          // 16: anyvip.v1.Level
-	(*ReasonCode)(nil),     // 17: anyvip.v1.ReasonCode
-	(*DrainStep)(nil),      // 18: anyvip.v1.DrainStep
-	(*Scope)(nil),          // 19: anyvip.v1.Scope
-	(*Outcome)(nil),        // 20: anyvip.v1.Outcome
-	(*Class)(nil),          // 21: anyvip.v1.Class
-	(*SessionState)(nil),   // 22: anyvip.v1.SessionState
-	(*SessionCause)(nil),   // 23: anyvip.v1.SessionCause
-	(*Family)(nil),         // 24: anyvip.v1.Family
-	(*AddressState)(nil),   // 25: anyvip.v1.AddressState
-	(*EventKind)(nil),      // 26: anyvip.v1.EventKind
-	(*Trigger)(nil),        // 27: anyvip.v1.Trigger
+	(Phase_Enum)(0),         // 0: anyvip.v1.Phase.Enum
+	(Disposition_Enum)(0),   // 1: anyvip.v1.Disposition.Enum
+	(Level_Enum)(0),         // 2: anyvip.v1.Level.Enum
+	(ReasonCode_Enum)(0),    // 3: anyvip.v1.ReasonCode.Enum
+	(DrainStep_Enum)(0),     // 4: anyvip.v1.DrainStep.Enum
+	(Scope_Enum)(0),         // 5: anyvip.v1.Scope.Enum
+	(Outcome_Enum)(0),       // 6: anyvip.v1.Outcome.Enum
+	(Class_Enum)(0),         // 7: anyvip.v1.Class.Enum
+	(SessionState_Enum)(0),  // 8: anyvip.v1.SessionState.Enum
+	(SessionCause_Enum)(0),  // 9: anyvip.v1.SessionCause.Enum
+	(Family_Enum)(0),        // 10: anyvip.v1.Family.Enum
+	(AddressState_Enum)(0),  // 11: anyvip.v1.AddressState.Enum
+	(EventKind_Enum)(0),     // 12: anyvip.v1.EventKind.Enum
+	(Trigger_Enum)(0),       // 13: anyvip.v1.Trigger.Enum
+	(RouterState_Enum)(0),   // 14: anyvip.v1.RouterState.Enum
+	(RouterCause_Enum)(0),   // 15: anyvip.v1.RouterCause.Enum
+	(RouterTrouble_Enum)(0), // 16: anyvip.v1.RouterTrouble.Enum
+	(*Phase)(nil),           // 17: anyvip.v1.Phase
+	(*Disposition)(nil),     // 18: anyvip.v1.Disposition
+	(*Level)(nil),           // 19: anyvip.v1.Level
+	(*ReasonCode)(nil),      // 20: anyvip.v1.ReasonCode
+	(*DrainStep)(nil),       // 21: anyvip.v1.DrainStep
+	(*Scope)(nil),           // 22: anyvip.v1.Scope
+	(*Outcome)(nil),         // 23: anyvip.v1.Outcome
+	(*Class)(nil),           // 24: anyvip.v1.Class
+	(*SessionState)(nil),    // 25: anyvip.v1.SessionState
+	(*SessionCause)(nil),    // 26: anyvip.v1.SessionCause
+	(*Family)(nil),          // 27: anyvip.v1.Family
+	(*AddressState)(nil),    // 28: anyvip.v1.AddressState
+	(*EventKind)(nil),       // 29: anyvip.v1.EventKind
+	(*Trigger)(nil),         // 30: anyvip.v1.Trigger
+	(*RouterState)(nil),     // 31: anyvip.v1.RouterState
+	(*RouterCause)(nil),     // 32: anyvip.v1.RouterCause
+	(*RouterTrouble)(nil),   // 33: anyvip.v1.RouterTrouble
 }
 var file_anyvip_v1_vocabulary_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -1836,8 +2296,8 @@ func file_anyvip_v1_vocabulary_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_anyvip_v1_vocabulary_proto_rawDesc), len(file_anyvip_v1_vocabulary_proto_rawDesc)),
-			NumEnums:      14,
-			NumMessages:   14,
+			NumEnums:      17,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,204 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/anyvip/anyvip/pkg/kernel/lease"
+	"github.com/anyvip/anyvip/pkg/policy"
+	"github.com/anyvip/anyvip/pkg/vip"
+	"github.com/anyvip/anyvip/vrrp"
+	"github.com/anyvip/anyvip/vrrp/wire"
+)
+
+// segment is what stands behind the virtual routers: it brings the addresses that they
+// answer for onto this host, and has the neighbours told once they are there. It is
+// the vrrp engine's Host.
+//
+// Run's goroutine does the work; the rest hands over, and never blocks.
+type segment struct {
+	leases func([]lease.Lease)
+	log    *slog.Logger
+	wake   chan struct{} // of one: something has changed
+
+	mu         sync.Mutex // guards these, for a few lines
+	candidates map[string]vrrp.Candidacy
+	answers    map[string]vrrp.Answer
+	present    map[netip.Addr]bool
+
+	// Of Run's goroutine.
+	announcers map[vrrp.Link]*announcer
+}
+
+// announcer is one that runs.
+type announcer struct {
+	*wire.Announcer
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+func newSegment(leases func([]lease.Lease), log *slog.Logger) *segment {
+	return &segment{leases: leases, log: log, wake: make(chan struct{}, 1), candidates: map[string]vrrp.Candidacy{},
+		answers: map[string]vrrp.Answer{}, present: map[netip.Addr]bool{}, announcers: map[vrrp.Link]*announcer{}}
+}
+
+func (s *segment) change(f func()) {
+	s.mu.Lock()
+	f()
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// want takes the virtual routers that are wanted: their addresses may be needed at any
+// moment.
+func (s *segment) want(list []vrrp.Candidacy) {
+	s.change(func() {
+		clear(s.candidates)
+		for _, c := range list {
+			s.candidates[c.Name] = c
+		}
+	})
+}
+
+// Answer is vrrp.Host's.
+func (s *segment) Answer(a vrrp.Answer) {
+	s.change(func() {
+		if a.Held {
+			s.answers[a.Router] = a
+		} else {
+			delete(s.answers, a.Router)
+		}
+	})
+}
+
+// found takes which addresses are on this host.
+func (s *segment) found(r lease.Report) {
+	s.change(func() {
+		s.present = make(map[netip.Addr]bool, len(r.Addresses))
+		for addr, a := range r.Addresses {
+			s.present[addr] = a.State == vip.AddressPresent
+		}
+	})
+}
+
+// run works until ctx ends.
+func (s *segment) run(ctx context.Context) error {
+	defer s.end()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.wake:
+		}
+		s.mu.Lock()
+		leases, announcements := s.wanted()
+		s.mu.Unlock()
+		s.leases(leases)
+		s.announce(ctx, announcements)
+	}
+}
+
+// wanted are the leases: of what is answered for, and of what may be; and what is to be
+// announced on each link.
+func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]wire.Announcement) {
+	announcements = map[vrrp.Link][]wire.Announcement{}
+	held := map[netip.Addr]bool{}
+	for _, name := range slices.Sorted(maps.Keys(s.answers)) {
+		a := s.answers[name]
+		for _, addr := range a.Addresses {
+			held[addr] = true
+			leases = append(leases, lease.Lease{Addr: addr, Link: a.Interface.Name, Index: a.Interface.Index, Interval: a.Interval, Held: true})
+			if a.Announce > 0 && s.present[addr] {
+				announcements[a.Interface] = append(announcements[a.Interface], wire.Announcement{Addr: addr, Count: a.Announce})
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.candidates)) {
+		c := s.candidates[name]
+		for _, addr := range append(slices.Clip(c.Router.Addresses), c.Rides...) {
+			if !held[addr] {
+				leases = append(leases, lease.Lease{Addr: addr, Link: c.Interface.Name, Index: c.Interface.Index, Interval: c.Router.Interval})
+			}
+		}
+	}
+	return leases, announcements
+}
+
+// announce gives each link's announcer its list, and ends those that have none.
+func (s *segment) announce(ctx context.Context, lists map[vrrp.Link][]wire.Announcement) {
+	for link, list := range lists {
+		a := s.announcers[link]
+		if a == nil {
+			a = s.start(ctx, link)
+		}
+		a.Set(list)
+	}
+	for link, a := range s.announcers {
+		if _, wanted := lists[link]; !wanted {
+			a.stop()
+			<-a.ended
+			delete(s.announcers, link)
+		}
+	}
+}
+
+func (s *segment) start(ctx context.Context, link vrrp.Link) *announcer {
+	ctx, stop := context.WithCancel(ctx)
+	a := &announcer{wire.NewAnnouncer(link, 0, s.log), stop, make(chan struct{})}
+	go func() {
+		defer close(a.ended)
+		_ = a.Run(ctx) // its end is ours
+	}()
+	s.announcers[link] = a
+	return a
+}
+
+func (s *segment) end() {
+	for _, a := range s.announcers {
+		a.stop()
+		<-a.ended
+	}
+}
+
+// candidacies are the virtual routers that policy wants, in the words of package vrrp.
+func candidacies(list []policy.RouterWant, secret func(file string) string) []vrrp.Candidacy {
+	out := make([]vrrp.Candidacy, len(list))
+	for i, w := range list {
+		c := w.Config
+		ad := vrrp.Advertisement{Version: c.Version, VRID: c.VRID, Priority: w.Priority, Interval: c.Interval, Addresses: w.Listed}
+		if c.Checksum == policy.ChecksumPlain || c.Version == 2 {
+			ad.Checksum = vrrp.Plain
+		}
+		if c.PasswordFile != "" {
+			ad.Secured = true
+			copy(ad.Password[:], secret(c.PasswordFile))
+		}
+		out[i] = vrrp.Candidacy{Name: w.Name, Interface: vrrp.Link{Name: w.Link.Name, Index: w.Link.Index}, Source: w.Source,
+			Router: vrrp.Router{Advertisement: ad, Preempt: c.Preempt, PreemptDelay: c.PreemptDelay},
+			Peers:  c.UnicastPeers, Rides: w.Rides, Defend: c.Defend, Stance: stances[w.Stance]}
+	}
+	return out
+}
+
+var stances = map[policy.RouterStance]vrrp.Stance{policy.RouterOut: vrrp.Out, policy.RouterLast: vrrp.Last, policy.RouterIn: vrrp.In}
+
+// leased are the addresses that virtual routers may bring to this host: they are no
+// link's own.
+func leased(list []policy.RouterWant) (addrs []netip.Addr) {
+	for _, w := range list {
+		if w.Config.Priority != vrrpOwner {
+			addrs = append(addrs, w.Listed...)
+			addrs = append(addrs, w.Rides...)
+		}
+	}
+	return addrs
+}
+
+const vrrpOwner = vrrp.PriorityOwner
