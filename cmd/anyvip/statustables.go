@@ -16,7 +16,11 @@ const eventsShown = 20
 // renderTables is a Status for people: what is, since when, and why. wide shows
 // every column and every reason, each row in one line.
 func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) string {
-	v := view{clock: clock{now}, wide: wide, peers: len(s.GetSessions())}
+	v := view{clock: clock{now}, wide: wide, peers: len(s.GetSessions()), segments: map[string]bool{}}
+	for _, r := range s.GetRouters() {
+		name, _, _ := strings.Cut(r.GetName(), "/")
+		v.segments[name] = true
+	}
 	if wide {
 		out.width = 0
 	}
@@ -38,6 +42,8 @@ type view struct {
 	clock
 	wide  bool
 	peers int
+
+	segments map[string]bool // services in mode vrrp
 }
 
 // head is the line about the agent itself, and one each about a refused reload and
@@ -79,6 +85,10 @@ func (v view) services(services []*anyvipv1.Service) *table {
 		for _, a := range s.GetAddresses() {
 			sent := cell{strings.Join(a.GetSentTo(), ","), plain}
 			switch n := len(a.GetSentTo()); {
+			case v.segments[s.GetName()] && a.GetWanted():
+				sent = cell{"the segment", good}
+			case v.segments[s.GetName()]:
+				sent.text = ""
 			case n == 0 && a.GetWanted():
 				sent = cell{"nobody", bad}
 			case n == 0:

@@ -99,7 +99,7 @@ func New(o Options) (*Agent, error) {
 	a.intents = intent.New(intent.Options{StateDir: o.StateDir, Report: a.mail.intents, Log: part(o.Log, "intent")})
 	a.memory = memory.New(memory.Options{StateDir: o.StateDir, Clock: durable.Now, Log: part(o.Log, "memory")})
 	a.hooks = hook.New(hook.Options{Report: a.mail.hooks, Log: part(o.Log, "hook")})
-	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, routers: a.applyRouters, checks: a.checks.Apply,
+	a.loop = newLoop(o.Config, o.Version, receivers{bgp: a.bgp.Apply, neighbors: a.find.Apply, kernel: a.kernel.Apply, routers: a.applyRouters, counts: a.vrrp.Counts, checks: a.checks.Apply,
 		hints: a.hints.Apply, flows: a.flows.Apply, wake: a.checks.Wake, report: a.checks.Report, drain: a.intents.Put, undrain: a.intents.Remove,
 		hooks: a.hooks.Apply, fire: a.hooks.Fire, prepare: a.hooks.Prepare, keep: a.memory.Keep},
 		a.mail, a.snapshots, o.Log)

@@ -39,6 +39,7 @@ type receivers struct {
 	neighbors func(neighbor.Desired)
 	kernel    func(kernel.Desired)
 	routers   func([]vrrp.Candidacy)
+	counts    func() (received map[vrrp.Drop]uint64, sent uint64) // of VRRP
 	checks    func([]checks.Probe)
 	hints     func([]hint.Watch)
 	flows     func([]netip.Addr)
@@ -241,9 +242,26 @@ func (l *loop) publishInput(used policy.Input) {
 	s.Input, s.Desired = used, l.desired
 	s.Checks, s.Peers = l.checkRecords(), l.peerRecords()
 	s.Events = l.ring.Records()
+	if l.out.counts != nil {
+		s.Counters.AdvertisementsReceived, s.Counters.AdvertisementsSent = counted(l.out.counts())
+	}
 	l.fresh, l.urgent = false, false
 	published := *s
 	l.snapshots.Publish(&published)
+}
+
+// counted are VRRP's counts by name; none where nothing came.
+func counted(received map[vrrp.Drop]uint64, sent uint64) (map[string]uint64, uint64) {
+	var out map[string]uint64
+	for drop, n := range received {
+		if n > 0 {
+			if out == nil {
+				out = map[string]uint64{}
+			}
+			out[drop.String()] = n
+		}
+	}
+	return out, sent
 }
 
 func (l *loop) checkRecords() []status.Check {

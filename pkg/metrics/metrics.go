@@ -67,9 +67,15 @@ var (
 	sessionWarning = desc("bgp_session_warning", "1 while something is odd about the session although it may be up; `anyvip status` says what.", "peer")
 	defaultHops    = desc("default_route_next_hops", "Next hops of the default route that comes from the peers; absent if it is not asked for.", "family")
 	sessionSent    = desc("bgp_sent_prefixes", "Prefixes in the peer's Adj-RIB-Out.", "peer")
-	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, drainReceiving, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, hookRuns, hookFailures, hookDropped, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops}
+	routerState    = desc("router_state", "1 for the state that the virtual router is in (RFC 9568).", "router", "state")
+	routerPriority = desc("router_priority", "What the virtual router advertises as Active, or would.", "router")
+	routerTrouble  = desc("router_trouble", "1 while another router or host on the link is at odds with the virtual router; `anyvip status` says who.", "router", "trouble")
+	vrrpSent       = desc("vrrp_advertisements_sent_total", "VRRP advertisements sent.")
+	vrrpReceived   = desc("vrrp_advertisements_received_total", "VRRP packets that came, by what became of them.", "result")
+	allDescs       = []*prometheus.Desc{buildInfo, startTime, phase, decisions, addressAdds, reloadSuccess, reloadTime, disposition, level, drainReceiving, vipAnnounced, vipWanted, vipPresent, checkOutcome, checkError, checkProbes, checkWoken, checkOverload, checkDuration, checkTime, hookRuns, hookFailures, hookDropped, sessionState, sessionFlaps, sessionSince, sessionSent, sessionWarning, defaultHops, routerState, routerPriority, routerTrouble, vrrpSent, vrrpReceived}
 	phases         = []policy.Phase{policy.Starting, policy.Running, policy.Stopping, policy.Stopped}
-	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Drained, policy.Degraded, policy.Announced, policy.Leaving}
+	dispositions   = []policy.Disposition{policy.Pending, policy.Withdrawn, policy.Recovering, policy.Drained, policy.Degraded, policy.Announced, policy.Leaving, policy.Standby}
+	routerStates   = []vip.RouterState{vip.RouterInitialize, vip.RouterBackup, vip.RouterActive, vip.RouterLeaving}
 	outcomes       = []vip.Outcome{vip.Unknown, vip.Pass, vip.Degraded, vip.Fail}
 	sessionsStates = []vip.SessionState{vip.Idle, vip.Connect, vip.Active, vip.OpenSent, vip.OpenConfirm, vip.Established}
 )
@@ -94,6 +100,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for a, f := range s.Input.Addresses {
 		e.gauge(vipPresent, truth(f.State == vip.AddressPresent), a.String())
+	}
+	for _, r := range s.Input.Routers {
+		e.router(r)
+	}
+	e.counter(vrrpSent, s.Counters.AdvertisementsSent)
+	for result, n := range s.Counters.AdvertisementsReceived {
+		e.counter(vrrpReceived, n, result)
 	}
 	for _, r := range s.Input.Defaults {
 		e.gauge(defaultHops, float64(len(r.NextHops)), r.Family.String())
@@ -182,6 +195,20 @@ func (e emitter) session(peer string, s vip.Session, sent map[netip.Prefix]vip.A
 	}
 	e.gauge(sessionSent, float64(len(sent)), peer)
 	e.gauge(sessionWarning, truth(s.Warning != ""), peer)
+}
+
+func (e emitter) router(r vip.VirtualRouter) {
+	for _, x := range routerStates {
+		e.gauge(routerState, truth(x == r.State), r.Name, x.String())
+	}
+	e.gauge(routerPriority, float64(r.Priority), r.Name)
+	var all vip.RouterTrouble
+	for _, o := range r.Others {
+		all |= o.Trouble
+	}
+	for _, t := range (^vip.RouterTrouble(0)).Each() {
+		e.gauge(routerTrouble, truth(all&t != 0), r.Name, t.String())
+	}
 }
 
 func truth(b bool) float64 {

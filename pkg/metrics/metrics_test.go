@@ -37,6 +37,7 @@ func snapshot() *status.Snapshot {
 			Addresses: map[netip.Addr]vip.Address{p4.Addr(): {State: vip.AddressPresent}, p6.Addr(): {State: vip.AddressAbsent}},
 			Defaults:  []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{netip.MustParseAddr("10.0.1.1")}}, {Family: vip.IPv6}},
 			Sent:      map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
+			Routers:   map[string]vip.VirtualRouter{"db": {Name: "db", State: vip.RouterActive, Priority: 150, Others: []vip.OtherRouter{{Trouble: vip.TroubleRival}}}},
 		},
 		Desired: policy.Desired{
 			Shown: map[string]vip.Session{
@@ -52,7 +53,7 @@ func snapshot() *status.Snapshot {
 			{Name: "db"},
 		},
 		Reload:   status.Reload{At: at, Error: "bad file"},
-		Counters: status.Counters{Decisions: 9, AddressAdds: 3},
+		Counters: status.Counters{Decisions: 9, AddressAdds: 3, AdvertisementsSent: 17, AdvertisementsReceived: map[string]uint64{"accepted": 4, "checksum": 1}},
 	}
 }
 

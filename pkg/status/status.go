@@ -76,6 +76,9 @@ type Reload struct {
 type Counters struct {
 	Decisions   uint64 // runs of policy.Decide
 	AddressAdds uint64 // times a VIP was added to this host, or put back
+
+	AdvertisementsSent     uint64            // of VRRP
+	AdvertisementsReceived map[string]uint64 // VRRP packets, by what became of them
 }
 
 // Publisher hands Snapshots from one writer to many readers.
