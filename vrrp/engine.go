@@ -15,14 +15,16 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// stuck is how long the engine sends nothing before it asks Alive again.
-const stuck = 10 * time.Millisecond
+const (
+	stuck     = 10 * time.Millisecond // how long the engine does nothing before it asks Alive again
+	listenFor = time.Second           // how often a link is tried again that could not be listened on
+)
 
 // Options are what an Engine needs; all are required.
 type Options struct {
 	Conn   Conn
 	Host   Host
-	Alive  func() bool  // asked before anything is sent: false while the agent is stuck
+	Alive  func() bool  // asked before anything is sent or taken over: false while the agent is stuck
 	Report func(Report) // called from Run's goroutine when something changed; must not block
 	Log    *slog.Logger
 }
@@ -35,6 +37,8 @@ type Engine struct {
 	sent    atomic.Uint64
 
 	// From here on owned by Run's goroutine.
+	latest  Desired
+	again   time.Time          // when to try again to listen; zero: all is well
 	routers map[string]*router // by name
 	byKey   map[key]*router
 	byAddr  map[place]*router // by what they protect
@@ -64,10 +68,11 @@ type router struct {
 	wish   Candidacy
 	going  bool // not wanted any more
 	others others
+	fault  string // why it cannot listen
+	unsent string // why it cannot send
 	held   bool   // the host has the addresses
 	speaks bool   // and announces them
 	count  uint64 // how often it was to announce them
-	detail string // why it cannot take part
 	next   time.Time
 	index  int // in deadlines; -1: in none
 
@@ -103,7 +108,7 @@ func (e *Engine) Counts() (received map[Drop]uint64, sent uint64) {
 func (e *Engine) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, e.options.Conn.Wake)()
 	for {
-		arrivals, err := e.options.Conn.Wait(e.due.first())
+		arrivals, err := e.options.Conn.Wait(earlier(e.due.first(), e.again))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -128,9 +133,12 @@ func (e *Engine) complain(err error) {
 // over that an advertisement in the queue has set anew.
 func (e *Engine) turn(arrivals []Arrival, now time.Time) {
 	select {
-	case d := <-e.desired:
-		e.apply(d, now)
+	case e.latest = <-e.desired:
+		e.apply(e.latest, now)
 	default:
+		if due(e.again, now) {
+			e.apply(e.latest, now)
+		}
 	}
 	for i := range arrivals {
 		if a := &arrivals[i]; a.Claim.IsValid() {
@@ -150,7 +158,7 @@ func (e *Engine) turn(arrivals []Arrival, now time.Time) {
 
 func (e *Engine) tick(r *router, now time.Time) {
 	if d := r.Deadline(); due(d, now) {
-		if r.State() == vip.RouterActive && !e.options.Alive() {
+		if !e.options.Alive() {
 			e.due.set(r, now.Add(stuck))
 			return
 		}
@@ -230,7 +238,7 @@ func (e *Engine) send(r *router, priority uint8) {
 		}
 		e.sent.Add(1)
 	}
-	e.detail(r, failed)
+	e.trouble(r, &r.unsent, failed)
 }
 
 var groups4, groups6 = []netip.Addr{Group4}, []netip.Addr{Group6}
@@ -245,15 +253,16 @@ func (c Candidacy) destinations() []netip.Addr {
 	return groups6
 }
 
-func (e *Engine) detail(r *router, err error) {
+// trouble notes why a router cannot do its work, and logs it once.
+func (e *Engine) trouble(r *router, why *string, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text == r.detail {
+	if text == *why {
 		return
 	}
-	r.detail = text
+	*why = text
 	e.changed = true
 	if text != "" {
 		e.options.Log.Warn("virtual router cannot do its work", "router", r.wish.Name, "vrid", r.wish.Router.VRID, "interface", r.wish.Interface.Name, "error", text)
@@ -294,7 +303,7 @@ func (e *Engine) receive(a *Arrival, now time.Time) {
 			do, drop = r.Receive(a.At, a.Src, &e.packet)
 		}
 		// What it is worth is told before what it changes.
-		e.meet(r, a, trouble(r, a, &e.packet, drop), now)
+		e.meet(r, a, atOdds(r, a, &e.packet, drop), now)
 		e.perform(r, do)
 	}
 	e.counts[drop].Add(1)
@@ -371,6 +380,9 @@ func (e *Engine) apply(d Desired, now time.Time) {
 		}
 	}
 	faults := e.options.Conn.Listen(links)
+	if e.again = (time.Time{}); len(faults) > 0 {
+		e.again = now.Add(listenFor)
+	}
 	for _, c := range d.Routers {
 		e.want(c, faults[c.Interface.Name], now)
 	}
@@ -409,7 +421,7 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	old := r.wish
 	r.going = false
 	r.wish = c
-	e.detail(r, fault)
+	e.trouble(r, &r.fault, fault)
 	if r.held && (old.Interface != c.Interface || old.Router.Interval != c.Router.Interval || !slices.Equal(old.addresses(), c.addresses())) {
 		if r.speaks {
 			e.announce(r)
@@ -473,10 +485,18 @@ func (e *Engine) report() Report {
 	for _, r := range e.routers {
 		since, cause, by := r.Why()
 		list = append(list, vip.VirtualRouter{Name: r.wish.Name, Interface: r.wish.Interface.Name, VRID: r.wish.Router.VRID, Family: vip.FamilyOf(r.wish.Source),
-			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Others: r.others.list(), Detail: r.detail})
+			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Others: r.others.list(), Detail: cmp.Or(r.fault, r.unsent)})
 	}
 	slices.SortFunc(list, func(a, b vip.VirtualRouter) int { return cmp.Compare(a.Name, b.Name) })
 	return Report{Routers: list}
+}
+
+// earlier is the first of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // deadlines are routers by when they are to be looked at, the next first.

@@ -22,10 +22,9 @@ import (
 type wireFake struct {
 	arrivals chan Arrival
 	wake     chan struct{}
-	refuse   map[string]error // by link
-	listens  []Link
 
 	mu      sync.Mutex
+	refuse  map[string]error // by link
 	sent    []string
 	answers []Answer
 	sendErr error
@@ -35,9 +34,17 @@ func newWire() *wireFake {
 	return &wireFake{arrivals: make(chan Arrival, 1000), wake: make(chan struct{}, 1)}
 }
 
-func (w *wireFake) Listen(links []Link) map[string]error {
-	w.listens = slices.Clone(links)
+func (w *wireFake) Listen([]Link) map[string]error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.refuse
+}
+
+// refuses has links not be listened on.
+func (w *wireFake) refuses(faults map[string]error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refuse = faults
 }
 
 func (w *wireFake) Wait(until time.Time) (list []Arrival, err error) {
@@ -453,16 +460,32 @@ func TestAStuckAgentSendsNothing(t *testing.T) {
 	})
 }
 
+func TestAStuckAgentTakesNothingOver(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(web)
+		b.alive.Store(false)
+		b.sleep(10 * time.Second)
+		if sent, answers := b.wire.took(); len(sent)+len(answers) != 0 {
+			t.Errorf("%q %+v", sent, answers)
+		}
+		b.alive.Store(true)
+		b.sleep(stuck)
+		if r := b.router(t, "web"); r.State != vip.RouterActive {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func TestALinkThatCannotBeListenedOnKeepsItsRoutersOut(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.wire.refuse = map[string]error{"eth1": errors.New("there is no link eth1")}
+		b.wire.refuses(map[string]error{"eth1": errors.New("there is no link eth1")})
 		b.apply(web)
 		b.sleep(10 * time.Second)
 		if r := b.router(t, "web"); r.State != vip.RouterInitialize || r.Detail != "there is no link eth1" {
 			t.Errorf("%+v", r)
 		}
-		b.wire.refuse = nil
-		b.apply(web)
+		b.wire.refuses(nil)
+		b.sleep(listenFor)
 		if r := b.router(t, "web"); r.State != vip.RouterBackup || r.Detail != "" {
 			t.Errorf("%+v", r)
 		}
@@ -536,6 +559,8 @@ func TestASendThatFailsIsTold(t *testing.T) {
 		if r := b.router(t, "web"); r.Detail != "send an advertisement to 224.0.0.18 on eth1: operation not permitted" {
 			t.Errorf("%+v", r)
 		}
+		b.apply(with(func(c *Candidacy) { c.Router.Priority = 101 }))
+		b.sleep(5 * time.Second)
 		if n := strings.Count(b.log(), "cannot do its work"); n != 1 {
 			t.Errorf("%d lines:\n%s", n, b.log())
 		}

@@ -31,8 +31,8 @@ type other struct {
 	until    time.Time // when it is forgotten
 }
 
-// trouble is what is wrong with an advertisement, dropped or not.
-func trouble(r *router, at *Arrival, a *Advertisement, drop Drop) (t vip.RouterTrouble) {
+// atOdds is what is wrong with an advertisement, dropped or not.
+func atOdds(r *router, at *Arrival, a *Advertisement, drop Drop) (t vip.RouterTrouble) {
 	switch drop {
 	case Accepted:
 	case DropOtherVersion, DropVersion:

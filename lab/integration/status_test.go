@@ -26,6 +26,11 @@ type agentStatus struct {
 		}
 		Drain *drainStatus
 	}
+	Routers []struct {
+		Name, State, Cause, By string
+		Priority               int
+		Answers                bool
+	}
 	Drains    []drainIntent
 	Sessions  []session
 	Addresses []struct {

@@ -1,0 +1,190 @@
+package integration
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/anyvip/anyvip/lab/load"
+)
+
+// pair is examples/vrrp-pair, as it stands: s1 with priority 150, s2 with 100.
+type pair struct{ *rig }
+
+const (
+	pairVIP4 = "10.0.5.100"
+	pairVIP6 = "2001:db8:5::100"
+)
+
+func upPair(t *testing.T) pair {
+	t.Helper()
+	p := pair{up(t, "../../../examples/vrrp-pair/vrrp-pair.clab.yml", options{})}
+	p.is("s1", "ACTIVE")
+	p.is("s2", "BACKUP")
+	return p
+}
+
+// is waits until both routers of a server are in a state.
+func (p pair) is(node, state string) agentStatus {
+	p.t.Helper()
+	return p.statusShows(node, "routers that are "+state, func(s agentStatus) bool {
+		return len(s.Routers) == 2 && s.Routers[0].State == state && s.Routers[1].State == state
+	})
+}
+
+// loads begins to ask both addresses, 200 times a second each.
+func (p pair) loads() map[string]client {
+	p.t.Helper()
+	all := map[string]client{}
+	for _, host := range []string{pairVIP4, "[" + pairVIP6 + "]"} {
+		c := client{follow(p.rig, load.Decode, "client", "anyvip-lab", "load", "--target", "http://"+host+"/", "--rate", "200", "--each")}
+		c.wait(patience, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
+		all[host] = c
+	}
+	return all
+}
+
+// moves waits until a server answers to both, ends the loads, and returns the longest
+// time in which none was answered, and how many failed.
+func (p pair) moves(loads map[string]client, since time.Time, server string) (gap time.Duration, failed int) {
+	p.t.Helper()
+	for host, c := range loads {
+		c.answered(100, since, server)
+		sum := c.stop()
+		var last time.Time
+		for _, e := range c.all(func(e load.Event) bool { return e.Kind == load.Result && fine(e.Request) }) {
+			if !last.IsZero() {
+				gap = max(gap, e.Request.Ended.Sub(last))
+			}
+			last = e.Request.Ended
+		}
+		failed += int(sum.Failed)
+		p.t.Logf("%s: %d of %d requests failed (%v), longest gap %s", host, sum.Failed, sum.Requests, sum.Failures, ms(gap))
+	}
+	return gap, failed
+}
+
+// TestVRRPPair tells the story of the example: each way of losing the Active server,
+// seen by a client.
+func TestVRRPPair(t *testing.T) {
+	t.Parallel()
+	p := upPair(t)
+
+	t.Log("the service of the Active server dies")
+	loads := p.loads()
+	at := time.Now()
+	p.sh("s1", "kill -9 $(cat /run/web.pid)")
+	if gap, _ := p.moves(loads, at, "s2"); gap > 2*time.Second {
+		t.Errorf("nobody answered for %s", ms(gap)) // Skew_Time of priority 100 is 610 ms
+	}
+	p.statusShows("s1", "why it does not take part", func(s agentStatus) bool {
+		return len(s.Services) == 1 && s.Services[0].Disposition == "WITHDRAWN" && s.Services[0].Reasons[0].Code == "CHECK_FAILED"
+	})
+
+	t.Log("it returns, and takes over again")
+	loads, at = p.loads(), time.Now()
+	p.sh("s1", "anyvip-lab web -d --pidfile /run/web.pid --name s1")
+	p.is("s1", "ACTIVE")
+	if _, failed := p.moves(loads, at, "s1"); failed > 1 { // one may be open in that moment
+		t.Errorf("%d requests failed on the way back", failed)
+	}
+	p.is("s2", "BACKUP")
+
+	t.Log("a drain")
+	loads, at = p.loads(), time.Now()
+	p.sh("s1", "anyvip drain web --reason test")
+	if _, failed := p.moves(loads, at, "s2"); failed > 1 {
+		t.Errorf("%d requests failed", failed)
+	}
+	p.statusShows("s1", "the drain", func(s agentStatus) bool { return s.Services[0].Disposition == "DRAINED" })
+	p.sh("s1", "anyvip undrain web")
+	p.is("s1", "ACTIVE")
+	p.is("s2", "BACKUP")
+
+	t.Log("a polite stop")
+	loads, at = p.loads(), time.Now()
+	p.signal("s1", syscall.SIGTERM)
+	if _, failed := p.moves(loads, at, "s2"); failed > 1 {
+		t.Errorf("%d requests failed", failed)
+	}
+	if state, err := p.Daemon("s1").Wait(t.Context()); err != nil || state.Ended != "anyvip: exit status 0" {
+		t.Errorf("s1 ended as %q, %v", state.Ended, err)
+	}
+	p.gone("s1", at, 10*time.Second)
+	p.start("s1")
+	p.is("s1", "ACTIVE")
+	p.is("s2", "BACKUP")
+
+	t.Log("kill -9 of the agent: its service lives")
+	loads, at = p.loads(), time.Now()
+	p.kill("s1")
+	gap, failed := p.moves(loads, at, "s2")
+	if failed > 1 || gap > time.Second {
+		t.Errorf("%d requests failed, nobody answered for %s", failed, ms(gap))
+	}
+	p.gone("s1", at, 7*time.Second) // 4 x 1 s + 3 s
+	p.start("s1")
+	p.is("s1", "ACTIVE")
+	p.is("s2", "BACKUP")
+
+	t.Log("the link of the Active server is cut")
+	loads, at = p.loads(), time.Now()
+	if err := p.SetLink("s1:eth1", false); err != nil {
+		t.Fatal(err)
+	}
+	if gap, _ := p.moves(loads, at, "s2"); gap > 5*time.Second {
+		t.Errorf("nobody answered for %s", ms(gap)) // Active_Down_Interval is 3.61 s
+	}
+	p.statusShows("s1", "that the link is down", func(s agentStatus) bool {
+		return s.Services[0].Disposition == "WITHDRAWN" && s.Services[0].Reasons[0].Code == "LINK"
+	})
+	if err := p.SetLink("s1:eth1", true); err != nil {
+		t.Fatal(err)
+	}
+	p.is("s1", "ACTIVE")
+	p.is("s2", "BACKUP")
+}
+
+// gone waits until a server has none of the addresses, and says when.
+func (p pair) gone(node string, since time.Time, limit time.Duration) {
+	p.t.Helper()
+	eventually(p.t, limit+time.Second, func() error {
+		for _, a := range p.addresses(node, "eth1") {
+			if slices.Contains([]string{pairVIP4 + "/32", pairVIP6 + "/128", "fe80::5:100/128"}, a) {
+				return fmt.Errorf("%s still has %s", node, a)
+			}
+		}
+		return nil
+	})
+	if d := time.Since(since); d > limit {
+		p.t.Errorf("%s had the addresses for %s, want %s at most", node, ms(d), limit)
+	} else {
+		p.t.Logf("%s: the addresses were gone after %s", node, ms(d))
+	}
+}
+
+// TestVRRPLastOneStays: a drain of the last server does not take the service away.
+func TestVRRPLastOneStays(t *testing.T) {
+	t.Parallel()
+	p := upPair(t)
+	p.signal("s2", syscall.SIGTERM)
+	if _, err := p.Daemon("s2").Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	loads, at := p.loads(), time.Now()
+	p.sh("s1", "anyvip drain web --reason test")
+	s := p.statusShows("s1", "that no other took over", func(s agentStatus) bool {
+		return s.Services[0].Disposition == "DRAINED" && s.Services[0].Reasons[0].Code == "NO_SUCCESSOR"
+	})
+	if s.Routers[0].State != "ACTIVE" {
+		t.Errorf("%+v", s.Routers)
+	}
+	if _, failed := p.moves(loads, at, "s1"); failed > 0 {
+		t.Errorf("%d requests failed", failed)
+	}
+	p.start("s2") // with priority 100 it relieves one of priority 1
+	p.is("s2", "ACTIVE")
+	p.is("s1", "INITIALIZE")
+}
