@@ -198,6 +198,7 @@ func (e *Engine) perform(r *router, do []Do) {
 		case Release:
 			r.held, r.speaks = false, false
 			e.answer(r)
+			e.changed = true // it answers no more
 		}
 	}
 	e.note(r)

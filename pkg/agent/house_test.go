@@ -26,6 +26,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/hint"
 	"github.com/anyvip/anyvip/pkg/hook"
+	"github.com/anyvip/anyvip/pkg/kernel/lease"
 	"github.com/anyvip/anyvip/pkg/memory"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
@@ -59,6 +60,8 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	reports CHECK USER OUTCOME [DETAIL]   an application
 //	drainfile there|gone [REASON]  the file that drains the node
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
+//	vrrp ADDR priority N ADDR...   another router of VRID 51 on eth0 advertises every second; 0: once
+//	vrrp ADDR silent               it does not any more
 //	stop REASON                    as a signal would
 //	agent killed|starts            kill -9, and another one over the same state directory
 //	end                            the end of the script
@@ -94,9 +97,9 @@ func TestHouse(t *testing.T) {
 			}
 		})
 	}
-	for code := policy.CodeNone + 1; played == len(files) && code <= policy.CodeDrained; code++ {
-		if code == policy.CodeNoPeer {
-			continue // a file without peers is refused; Decide has a word for it all the same
+	for code := policy.CodeNone + 1; played == len(files) && code <= policy.CodeRival; code++ {
+		if code == policy.CodeNoPeer || code == policy.CodeRouter {
+			continue // a file without peers is refused, and no fake refuses to send; Decide has words for them all the same
 		}
 		if !reached[code] {
 			t.Errorf("no script reaches the reason %s", code)
@@ -120,6 +123,7 @@ type house struct {
 	world   *fakeWorld // what probes find
 	speaker *fakeSpeaker
 	host    *fakeHost
+	segment *fakeSegment
 	drains  *fakeDrains
 	runner  *checks.Runner
 	mail    *mailbox
@@ -134,6 +138,7 @@ func playHouse(t *testing.T, parts map[string]string, reached map[policy.Code]bo
 	h.drains = &fakeDrains{}
 	h.speaker = newFakeSpeaker(h.seen)
 	h.host = newFakeHost(h.seen)
+	h.segment = newFakeSegment(h.seen)
 	h.start()
 	h.play()
 	h.checkSnapshot(h.status.Load())
@@ -153,6 +158,9 @@ func (h *house) start() {
 	h.speaker.begin(engine.Notify)
 	h.host.begin(h.mail)
 	left := memory.New(memory.Options{StateDir: h.state, Clock: h.clock, Log: slog.New(h.seen.handler())})
+	segment := newSegment(h.segment.lease, func(vrrp.Link) announces { return &fakeAnnouncer{f: h.segment} })
+	h.segment.found = func(r lease.Report) { segment.found(r); h.mail.leases(r) }
+	routers := vrrp.New(vrrp.Options{Conn: h.segment, Host: segment, Alive: func() bool { return true }, Report: h.mail.routers, Log: slog.New(slog.DiscardHandler)})
 	var l *loop
 	see := func(d bgp.Desired) { // what was decided, in the loop's own goroutine
 		for _, x := range l.desired.Decisions {
@@ -167,7 +175,10 @@ func (h *house) start() {
 		}
 		engine.Apply(d)
 	}
-	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, routers: func([]vrrp.Candidacy) {}, checks: h.runner.Apply,
+	l = newLoop(c, "test", receivers{bgp: see, neighbors: h.host.find, kernel: h.host.apply, routers: func(list []vrrp.Candidacy) {
+		segment.want(list)
+		routers.Apply(vrrp.Desired{Routers: list})
+	}, counts: routers.Counts, checks: h.runner.Apply,
 		hints: func([]hint.Watch) {}, flows: h.host.watch, wake: h.runner.Wake, report: h.runner.Report, drain: h.drains.put, undrain: h.drains.remove,
 		hooks: func([]hook.Config) {}, fire: h.fire, prepare: h.prepare, keep: left.Keep},
 		h.mail, h.status, slog.New(h.seen.handler()))
@@ -180,6 +191,8 @@ func (h *house) start() {
 	parties.Go(func() error { return h.runner.Run(ctx) })
 	parties.Go(func() error { return engine.Run(ctx) })
 	parties.Go(func() error { return left.Run(ctx) })
+	parties.Go(func() error { return segment.run(ctx) })
+	parties.Go(func() error { return routers.Run(ctx) })
 	parties.Go(func() error {
 		err := l.run(ctx)
 		if err == nil {
@@ -278,6 +291,8 @@ func (h *house) do(words []string) error {
 	case "reload":
 		c, err := h.load(args[0])
 		h.mail.reload(reload{config: c, err: err})
+	case "vrrp":
+		return h.segment.other(h.t.Context(), args[0], args[1], words[3:])
 	case "stop":
 		h.mail.stop(strings.TrimSpace(strings.Join(args, " ")))
 	case "agent":

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,8 +21,8 @@ import (
 // Run's goroutine does the work; the rest hands over, and never blocks.
 type segment struct {
 	leases func([]lease.Lease)
-	log    *slog.Logger
-	wake   chan struct{} // of one: something has changed
+	open   func(vrrp.Link) announces // makes one for a link
+	wake   chan struct{}             // of one: something has changed
 
 	mu         sync.Mutex // guards these, for a few lines
 	candidates map[string]vrrp.Candidacy
@@ -34,15 +33,21 @@ type segment struct {
 	announcers map[vrrp.Link]*announcer
 }
 
+// announces tells the neighbours on one link.
+type announces interface {
+	Set([]wire.Announcement)
+	Run(context.Context) error
+}
+
 // announcer is one that runs.
 type announcer struct {
-	*wire.Announcer
+	announces
 	stop  context.CancelFunc
 	ended chan struct{}
 }
 
-func newSegment(leases func([]lease.Lease), log *slog.Logger) *segment {
-	return &segment{leases: leases, log: log, wake: make(chan struct{}, 1), candidates: map[string]vrrp.Candidacy{},
+func newSegment(leases func([]lease.Lease), open func(vrrp.Link) announces) *segment {
+	return &segment{leases: leases, open: open, wake: make(chan struct{}, 1), candidates: map[string]vrrp.Candidacy{},
 		answers: map[string]vrrp.Answer{}, present: map[netip.Addr]bool{}, announcers: map[vrrp.Link]*announcer{}}
 }
 
@@ -151,7 +156,7 @@ func (s *segment) announce(ctx context.Context, lists map[vrrp.Link][]wire.Annou
 
 func (s *segment) start(ctx context.Context, link vrrp.Link) *announcer {
 	ctx, stop := context.WithCancel(ctx)
-	a := &announcer{wire.NewAnnouncer(link, 0, s.log), stop, make(chan struct{})}
+	a := &announcer{s.open(link), stop, make(chan struct{})}
 	go func() {
 		defer close(a.ended)
 		_ = a.Run(ctx) // its end is ours

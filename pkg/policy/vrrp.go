@@ -243,6 +243,9 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 	name := s.VRRP.Interface
 	i := slices.IndexFunc(d.in.Links, func(l vip.Link) bool { return l.Name == name })
 	r := Reason{Code: CodeLink, Subject: name}
+	if len(d.in.Links) == 0 {
+		return Reason{Code: CodeAddressUnknown, Subject: name, Detail: "this host was not looked at yet"}, false
+	}
 	if i < 0 {
 		r.Detail = "there is no link " + name + " on this host"
 		return r, false
@@ -267,7 +270,7 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 		case s.VRRP.Priority == ownerPriority && !owns:
 			return Reason{Code: CodeNotOwner, Subject: a.String(), Detail: "priority 255 is for the host that owns it, and it is not on " + name + "; use 254 or less"}, false
 		case !owns && !a.IsLinkLocalUnicast() && !slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) && !s.offSegment(a):
-			return Reason{Code: CodeOffSegment, Subject: a.String(), Detail: "is in no network of " + name + fmt.Sprint(l.Prefixes) + ": nobody there would ask for it; write its network behind it, like " + a.String() + "/24, if that is meant"}, false
+			return Reason{Code: CodeOffSegment, Subject: a.String(), Detail: fmt.Sprintf("is in no network of %s, which has %v: nobody there would ask for it; write its network behind it, like %s/24, if that is meant", name, l.Prefixes, a)}, false
 		}
 	}
 	return Reason{}, true
@@ -362,18 +365,26 @@ func (d *decider) detection(s *Service) (longest time.Duration) {
 // standby makes the decision of a service that takes part say what its routers are.
 func (dec *Decision) standby(d *decider, s *Service) {
 	for _, a := range dec.Addresses {
-		if len(a.Reasons) > 0 && !a.Wanted && (a.Reasons[0].Code == CodeLink || a.Reasons[0].Code == CodeNotOwner || a.Reasons[0].Code == CodeOffSegment) {
-			dec.Disposition = Withdrawn
-			dec.Reasons = append([]Reason{a.Reasons[0]}, dec.Reasons...)
-			return
+		if len(a.Reasons) == 0 {
+			continue
 		}
+		switch a.Reasons[0].Code {
+		case CodeAddressUnknown:
+			dec.Disposition = Pending
+		case CodeLink, CodeNotOwner, CodeOffSegment:
+			dec.Disposition = Withdrawn
+		default:
+			continue
+		}
+		dec.Reasons = append([]Reason{a.Reasons[0]}, dec.Reasons...)
+		return
 	}
 	var reasons []Reason
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
 		r, ok := d.in.Routers[s.routerName(f)]
 		switch {
 		case !ok:
-		case dec.Disposition == Drained && r.State == vip.RouterActive:
+		case dec.Disposition == Drained && r.Cause == vip.RouterNoSuccessor:
 			reasons = append(reasons, Reason{Code: CodeNoSuccessor, Since: r.Since, Detail: "no other router took over, so this one still answers, with priority 1"})
 		case dec.Disposition.Announces() && r.State != vip.RouterActive:
 			reasons = append(reasons, backupReason(r))

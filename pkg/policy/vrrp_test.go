@@ -28,6 +28,15 @@ func routerIs(state vip.RouterState, others ...vip.OtherRouter) map[string]vip.V
 		Answers: state == vip.RouterActive || state == vip.RouterLeaving}}
 }
 
+// stayed is a router that was drained and found no successor.
+func stayed() map[string]vip.VirtualRouter {
+	m := routerIs(vip.RouterActive)
+	r := m["web"]
+	r.Cause = vip.RouterNoSuccessor
+	m["web"] = r
+	return m
+}
+
 func TestAHealthyServiceTakesPartInItsElection(t *testing.T) {
 	out := policy.Decide(segment())
 	if len(out.Routers) != 1 || len(out.Announcements) != 0 || len(out.Addresses) != 0 {
@@ -98,6 +107,10 @@ func TestNothingTakesPartWhileTheAgentStarts(t *testing.T) {
 func TestALinkThatIsMissingHasNoRouter(t *testing.T) {
 	in := segment()
 	in.Links = nil
+	if dec := policy.Decide(in).Decisions[0]; dec.Disposition != policy.Pending || dec.Reasons[0].Code != policy.CodeAddressUnknown {
+		t.Errorf("before the first look: %+v", dec)
+	}
+	in.Links = []vip.Link{{Name: "lo", Index: 1, Up: true}}
 	out := policy.Decide(in)
 	dec := out.Decisions[0]
 	if len(out.Routers) != 0 || dec.Disposition != policy.Withdrawn || dec.Reasons[0].Code != policy.CodeLink || !strings.Contains(dec.Reasons[0].Detail, "eth0") {
@@ -148,7 +161,9 @@ func TestWhatTheRouterDoesIsShown(t *testing.T) {
 		"Backup of nobody":     {routerIs(vip.RouterBackup), nil, policy.Standby, policy.CodeBackup, "listening"},
 		"degraded and Active": {routerIs(vip.RouterActive), func(in *policy.Input) { in.Checks["web"] = verdict(vip.Degraded) },
 			policy.Degraded, policy.CodeCheckDegraded, ""},
-		"drained, and no other took over": {routerIs(vip.RouterActive), func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} },
+		"drained, and it goes": {routerIs(vip.RouterLeaving), func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} },
+			policy.Drained, policy.CodeDrained, ""},
+		"drained, and no other took over": {stayed(), func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} },
 			policy.Drained, policy.CodeNoSuccessor, "priority 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
