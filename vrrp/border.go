@@ -2,7 +2,6 @@ package vrrp
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -91,11 +90,6 @@ type Candidacy struct {
 	Rides     []netip.Addr // addresses that share its fate and are not advertised
 	Defend    bool         // announce against a foreign claim, once in ten seconds
 	Stance    Stance
-}
-
-func (c Candidacy) equal(d Candidacy) bool {
-	return c.Name == d.Name && c.Interface == d.Interface && c.Source == d.Source && c.Router.equal(d.Router) && slices.Equal(c.Peers, d.Peers) &&
-		slices.Equal(c.Rides, d.Rides) && c.Defend == d.Defend && c.Stance == d.Stance
 }
 
 // Desired is everything that is wanted. A virtual router that is not in it any more

@@ -144,7 +144,7 @@ func (d *decider) serviceReasons(s *Service, m *ServiceMemory) []Reason {
 			break
 		}
 		first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
-	case Pending, Withdrawn, Degraded:
+	case Pending, Withdrawn, Degraded, Standby:
 		if d.memory.Stop.Step != StopNone {
 			first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
 		}

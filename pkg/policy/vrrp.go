@@ -368,12 +368,12 @@ func (dec *Decision) standby(d *decider, s *Service) {
 		if len(a.Reasons) == 0 {
 			continue
 		}
-		switch a.Reasons[0].Code {
-		case CodeAddressUnknown:
+		code := a.Reasons[0].Code
+		if code == CodeAddressUnknown {
 			dec.Disposition = Pending
-		case CodeLink, CodeNotOwner, CodeOffSegment:
+		} else if code == CodeLink || code == CodeNotOwner || code == CodeOffSegment {
 			dec.Disposition = Withdrawn
-		default:
+		} else {
 			continue
 		}
 		dec.Reasons = append([]Reason{a.Reasons[0]}, dec.Reasons...)

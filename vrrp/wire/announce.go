@@ -168,7 +168,7 @@ func (a *Announcer) complain(err error) {
 
 func (a *Announcer) close() {
 	if a.fd >= 0 {
-		unix.Close(a.fd)
+		_ = unix.Close(a.fd)
 		a.fd = -1
 	}
 }

@@ -36,7 +36,7 @@ func Open() (c *Conn, err error) {
 	c = &Conn{epoll: -1, timer: -1, wake: -1, links: map[int]*link{}, drained: time.Now()}
 	defer func() {
 		if err != nil {
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -75,7 +75,7 @@ func (c *Conn) Close() error {
 	c.closed = true
 	for _, fd := range []*int{&c.epoll, &c.timer, &c.wake} {
 		if *fd >= 0 {
-			unix.Close(*fd)
+			_ = unix.Close(*fd)
 			*fd = -1
 		}
 	}

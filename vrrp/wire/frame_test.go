@@ -51,13 +51,13 @@ func TestGoldenFramesAreTakenApart(t *testing.T) {
 			t.Errorf("%s is not taken", name)
 			continue
 		}
-		switch {
-		case kind == "garp":
+		switch kind {
+		case "garp":
 			n[kind]++
 			if a.Claim != netip.MustParseAddr("10.77.0.200") || !bytes.Equal(a.MAC[:], frame[6:12]) {
 				t.Errorf("%s: %+v", name, a)
 			}
-		case kind == "unsolicited-na":
+		case "unsolicited-na":
 			n[kind]++
 			if want := []string{"fe80::5:1", "fd77::200"}; a.Claim.String() != want[0] && a.Claim.String() != want[1] || !bytes.Equal(a.MAC[:], frame[6:12]) {
 				t.Errorf("%s: %+v", name, a)

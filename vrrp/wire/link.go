@@ -55,7 +55,7 @@ func explain(name string, err error) error {
 func (l *link) close() {
 	for _, fd := range []*int{&l.receiver, &l.four, &l.six} {
 		if *fd >= 0 {
-			unix.Close(*fd)
+			_ = unix.Close(*fd)
 			*fd = -1
 		}
 	}
