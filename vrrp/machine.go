@@ -27,43 +27,6 @@ const (
 	retry = 30 * time.Second
 )
 
-// Router is what one virtual router is configured with. Its values are valid:
-// Validate is whoever makes one's affair.
-type Router struct {
-	Advertisement // what it says as Active; Interval is Advertisement_Interval
-
-	Preempt      bool          // Preempt_Mode
-	PreemptDelay time.Duration // how long an Active router of lower priority is left alone; 0: not at all
-}
-
-func (r Router) equal(s Router) bool {
-	return r.Version == s.Version && r.VRID == s.VRID && r.Priority == s.Priority && r.Interval == s.Interval &&
-		slices.Equal(r.Addresses, s.Addresses) && r.Secured == s.Secured && r.Password == s.Password && r.Checksum == s.Checksum &&
-		r.Preempt == s.Preempt && r.PreemptDelay == s.PreemptDelay
-}
-
-// Act is a kind of thing that a Machine wants done.
-type Act uint8
-
-// What there is to do.
-const (
-	Send     Act = iota // an ADVERTISEMENT with Do.Priority
-	Take                // add the addresses
-	Announce            // ARP announcements or unsolicited NAs, for all of them
-	Hush                // announce them no more: the neighbours are to believe another router
-	Release             // remove the addresses
-)
-
-var actNames = [...]string{"send", "take", "announce", "hush", "release"}
-
-func (a Act) String() string { return actNames[a] }
-
-// Do is one thing to do.
-type Do struct {
-	Act
-	Priority uint8 // of Send
-}
-
 // Machine is one virtual router, RFC 9568, section 6. Whoever drives it gives it what
 // was received, in order, then Tick; does what it returns, in that order; and comes back
 // at Deadline. What it returns is valid until its next call.

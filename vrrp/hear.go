@@ -1,0 +1,87 @@
+package vrrp
+
+import (
+	"slices"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// receive takes an advertisement.
+func (e *Engine) receive(a *Arrival, now time.Time) {
+	drop := e.packet.Parse(a.Packet, a.Src, a.Dst)
+	r := e.byKey[key{a.Link, vip.FamilyOf(a.Src), e.packet.VRID}]
+	switch {
+	case r == nil && drop == Accepted:
+		drop = DropVRID
+		e.strange(a, now)
+	case r == nil:
+	default:
+		var do []Do
+		if drop == Accepted {
+			drop = r.wish.admits(a)
+		}
+		if drop == Accepted {
+			do, drop = r.Receive(a.At, a.Src, &e.packet)
+		}
+		// What it is worth is told before what it changes.
+		e.meet(r, a, atOdds(r, a, &e.packet, drop), now)
+		e.perform(r, do)
+	}
+	e.counts[drop].Add(1)
+}
+
+// admits is what the IP header has to be like. keepalived sends over IPv6 to unicast
+// peers with hop limit 64.
+func (c Candidacy) admits(a *Arrival) Drop {
+	unicast := !a.Dst.IsMulticast()
+	if unicast && !slices.Contains(c.Peers, a.Src) {
+		return DropSender
+	}
+	if a.HopLimit != HopLimit && (!unicast || a.Src.Is4()) {
+		return DropHopLimit
+	}
+	return Accepted
+}
+
+// strange looks whether an advertisement under none of our VRIDs is about an address
+// of ours.
+func (e *Engine) strange(a *Arrival, now time.Time) {
+	for _, addr := range e.packet.Addresses {
+		if r := e.byAddr[place{a.Link, addr}]; r != nil {
+			e.meet(r, a, vip.TroubleOtherVRID, now)
+			return
+		}
+	}
+}
+
+// claimed takes that somebody claims an address of ours: a successor, another router
+// that we know, or one who has no right to.
+func (e *Engine) claimed(a *Arrival, now time.Time) {
+	r := e.byAddr[place{a.Link, a.Claim}]
+	if r == nil {
+		return
+	}
+	e.perform(r, r.Claimed(a.At))
+	if r.others.speaks(a.MAC) {
+		return
+	}
+	e.packet = Advertisement{Addresses: e.packet.Addresses[:0]}
+	claim := *a
+	claim.Src = a.Claim
+	e.meet(r, &claim, vip.TroubleClaim, now)
+	if r.wish.Defend && r.State() == vip.RouterActive && r.others.mayDefend(now) {
+		e.announce(r)
+	}
+}
+
+// meet notes somebody else on the link, and tells once of each change.
+func (e *Engine) meet(r *router, a *Arrival, t vip.RouterTrouble, now time.Time) {
+	before, priority := r.others.meet(a, &e.packet, t, now)
+	e.schedule(r)
+	e.changed = e.changed || before != t || priority != e.packet.Priority
+	if t != 0 && before != t {
+		e.options.Log.Warn("another router or host is at odds with this one", "router", r.wish.Name, "vrid", r.wish.Router.VRID,
+			"interface", r.wish.Interface.Name, "trouble", t.String(), "from", a.Src.String(), "mac", mac(a.MAC))
+	}
+}

@@ -1,0 +1,124 @@
+package vrrp
+
+import (
+	"slices"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// apply brings the routers in line with what is wanted.
+func (e *Engine) apply(d Desired, now time.Time) {
+	wanted := map[string]bool{}
+	var links []Link
+	for _, c := range d.Routers {
+		wanted[c.Name] = true
+		if !slices.Contains(links, c.Interface) {
+			links = append(links, c.Interface)
+		}
+	}
+	for _, r := range e.routers {
+		if !slices.Contains(links, r.wish.Interface) {
+			links = append(links, r.wish.Interface)
+		}
+	}
+	faults := e.options.Conn.Listen(links)
+	if e.again = (time.Time{}); len(faults) > 0 {
+		e.again = now.Add(listenFor)
+	}
+	for _, c := range d.Routers {
+		e.want(c, faults[c.Interface.Name], now)
+	}
+	for name, r := range e.routers {
+		if !wanted[name] {
+			r.going = true
+			e.stance(r, Out, now)
+			e.due.set(r, now)
+		}
+	}
+	clear(e.byAddr)
+	for _, r := range e.routers {
+		for _, addr := range r.wish.addresses() {
+			e.byAddr[place{r.wish.Interface.Name, addr}] = r
+		}
+	}
+}
+
+// want makes a router, or changes the one that is there.
+func (e *Engine) want(c Candidacy, fault error, now time.Time) {
+	r := e.routers[c.Name]
+	if r != nil && r.wish.key() != c.key() {
+		// Another virtual router: the old one has no time to leave politely.
+		e.perform(r, r.Shutdown(now))
+		e.drop(r)
+		r = nil
+	}
+	if old := e.byKey[c.key()]; r == nil && old != nil {
+		r = e.rename(old, c)
+	}
+	if r == nil {
+		r = &router{Machine: NewMachine(c.Router, c.Source), wish: c, index: -1}
+		e.routers[c.Name], e.byKey[c.key()] = r, r
+		e.changed = true
+	}
+	old := r.wish
+	r.going = false
+	r.wish = c
+	e.trouble(r, &r.fault, fault)
+	if r.held && (old.Interface != c.Interface || old.Router.Interval != c.Router.Interval || !slices.Equal(old.addresses(), c.addresses())) {
+		if r.speaks {
+			e.announce(r)
+		} else {
+			e.answer(r)
+		}
+	}
+	e.perform(r, r.Configure(now, c.Router, c.Source))
+	stance := c.Stance
+	if fault != nil {
+		stance = Out
+	}
+	e.stance(r, stance, now)
+}
+
+// rename gives a virtual router another name: its service was renamed, and the
+// routers on the link must not notice.
+func (e *Engine) rename(r *router, c Candidacy) *router {
+	old := r.wish.Name
+	delete(e.routers, old)
+	r.wish.Name = c.Name
+	e.routers[c.Name] = r
+	if r.held {
+		e.answer(r)
+		e.options.Host.Answer(Answer{Router: old, Interface: r.wish.Interface, Addresses: r.wish.addresses()})
+	}
+	e.changed = true
+	return r
+}
+
+// stance tells the machine how far to take part. Each call is idempotent.
+func (e *Engine) stance(r *router, s Stance, now time.Time) {
+	var do []Do
+	switch s {
+	case In:
+		do = r.Startup(now)
+	case Last:
+		do = r.Drain(now)
+	case Out:
+		do = r.Shutdown(now)
+	}
+	e.perform(r, do)
+}
+
+func (c Candidacy) key() key { return key{c.Interface.Name, vip.FamilyOf(c.Source), c.Router.VRID} }
+
+// drop forgets a router.
+func (e *Engine) drop(r *router) {
+	if r.held {
+		r.held, r.speaks = false, false
+		e.answer(r)
+	}
+	e.due.set(r, time.Time{})
+	delete(e.routers, r.wish.Name)
+	delete(e.byKey, r.wish.key()) // two never share one
+	e.changed = true
+}
