@@ -77,6 +77,7 @@ type router struct {
 
 	shown vip.RouterState // as last logged
 	cause vip.RouterCause
+	said  uint8 // the priority that was reported last
 }
 
 // New makes an engine that does nothing until Run.
@@ -190,7 +191,9 @@ func (e *Engine) perform(r *router, do []Do) {
 			r.held = true
 			e.answer(r)
 		case Announce:
-			e.announce(r)
+			if e.options.Alive() {
+				e.announce(r)
+			}
 		case Hush:
 			r.speaks = false
 			e.answer(r)
@@ -273,6 +276,12 @@ func (e *Engine) trouble(r *router, why *string, err error) {
 func (e *Engine) note(r *router) {
 	_, cause, by := r.Why()
 	state := r.State()
+	if p := r.priority(); p != r.said {
+		r.said, e.changed = p, true
+	}
+	if state == vip.RouterBackup || state == vip.RouterInitialize {
+		e.trouble(r, &r.unsent, nil) // it has nothing to send
+	}
 	if state == r.shown && cause == r.cause {
 		return
 	}
@@ -280,7 +289,7 @@ func (e *Engine) note(r *router) {
 	if by.IsValid() {
 		attrs = append(attrs, "by", by.String())
 	}
-	e.options.Log.Info("virtual router changed", attrs...)
+	e.options.Log.Debug("virtual router changed", attrs...) // who gets the report logs it for people
 	r.shown, r.cause = state, cause
 	e.changed = true
 }
@@ -290,7 +299,8 @@ func (e *Engine) report() Report {
 	for _, r := range e.routers {
 		since, cause, by := r.Why()
 		list = append(list, vip.VirtualRouter{Name: r.wish.Name, Interface: r.wish.Interface.Name, VRID: r.wish.Router.VRID, Family: vip.FamilyOf(r.wish.Source),
-			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Others: r.others.list(), Detail: cmp.Or(r.fault, r.unsent)})
+			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Addresses: r.wish.addresses(),
+			Others: r.others.list(), Detail: cmp.Or(r.fault, r.unsent)})
 	}
 	slices.SortFunc(list, func(a, b vip.VirtualRouter) int { return cmp.Compare(a.Name, b.Name) })
 	return Report{Routers: list}

@@ -145,7 +145,7 @@ func onBench(t *testing.T, play func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{wire: newWire()}
 		b.alive.Store(true)
-		b.Engine = New(Options{Conn: b.wire, Host: b.wire, Alive: b.alive.Load, Log: slog.New(slog.NewTextHandler(b, nil)), Report: b.take})
+		b.Engine = New(Options{Conn: b.wire, Host: b.wire, Alive: b.alive.Load, Log: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug})), Report: b.take})
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error)
 		go func() { ended <- b.Run(ctx) }()
@@ -313,6 +313,7 @@ func TestWhatTheHeaderHasToBeLike(t *testing.T) {
 		"IPv4 multicast through a router": {web, "10.0.0.9", "224.0.0.18", 254, DropHopLimit},
 		"IPv4 unicast":                    {with(func(c *Candidacy) { c.Peers = list("10.0.0.9") }), "10.0.0.9", "10.0.0.5", 255, Accepted},
 		"IPv4 unicast through a router":   {with(func(c *Candidacy) { c.Peers = list("10.0.0.9") }), "10.0.0.9", "10.0.0.5", 64, DropHopLimit},
+		"multicast beside unicast peers":  {withPeer(web, "10.0.0.8"), "10.0.0.9", "224.0.0.18", 255, DropSender},
 		"unicast from nobody of the list": {web, "10.0.0.9", "10.0.0.5", 255, DropSender},
 		"IPv6 multicast":                  {six, "fe80::9", "ff02::12", 255, Accepted},
 		"IPv6 multicast through a router": {six, "fe80::9", "ff02::12", 64, DropHopLimit},
@@ -411,6 +412,68 @@ func TestARivalIsTroubleAndAPoliteOneIsNot(t *testing.T) {
 		b.sleep(3 * time.Second)
 		b.hear("10.0.0.9", lower)
 		if r := b.router(t, "web"); r.Others[0].Trouble != vip.TroubleRival {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// One that speaks two versions is two troubles, not news with each packet; what stops
+// is over a while later.
+func TestTroubleThatAlternatesIsToldOnce(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(web)
+		_, before := b.reported()
+		for i := range 20 {
+			b.hear("10.0.0.9", func(a *Advertisement, _ *Arrival) { a.Version = uint8(2 + i%2) })
+			b.sleep(100 * time.Millisecond)
+		}
+		if _, n := b.reported(); n-before > 2 || strings.Count(b.log(), "at odds") != 1 {
+			t.Errorf("%d reports:\n%s", n-before, b.log())
+		}
+		for range 15 { // it is mended
+			b.hear("10.0.0.9", nil)
+			b.sleep(time.Second)
+		}
+		if r := b.router(t, "web"); len(r.Others) != 1 || r.Others[0].Trouble != 0 {
+			t.Errorf("%+v", r.Others)
+		}
+	})
+}
+
+// A zombie that claims the address all the time is no successor.
+func TestAKnownForeignClaimEndsNoLeaving(t *testing.T) {
+	onBench(t, func(b *bench) {
+		claim := func(_ *Advertisement, at *Arrival) { at.Claim = addr("10.0.0.100") }
+		b.apply(web)
+		b.sleep(4 * time.Second)
+		b.hear("10.0.0.9", claim)
+		b.apply()
+		b.hear("10.0.0.9", claim)
+		if r := b.router(t, "web"); r.State != vip.RouterLeaving {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// FRR announces from the virtual MAC before anybody has heard it advertise.
+func TestTheVirtualMACIsNotForeign(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(web)
+		b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) {
+			at.Claim, at.MAC = addr("10.0.0.100"), [6]byte{0, 0, 0x5e, 0, 1, 51}
+		})
+		if r := b.router(t, "web"); len(r.Others) != 0 {
+			t.Errorf("%+v", r.Others)
+		}
+	})
+}
+
+func TestANewPriorityIsReported(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(web)
+		b.sleep(4 * time.Second)
+		b.apply(with(func(c *Candidacy) { c.Router.Priority = 30 }))
+		if r := b.router(t, "web"); r.Priority != 30 {
 			t.Errorf("%+v", r)
 		}
 	})

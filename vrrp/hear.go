@@ -35,7 +35,7 @@ func (e *Engine) receive(a *Arrival, now time.Time) {
 // peers with hop limit 64.
 func (c Candidacy) admits(a *Arrival) Drop {
 	unicast := !a.Dst.IsMulticast()
-	if unicast && !slices.Contains(c.Peers, a.Src) {
+	if (unicast || len(c.Peers) > 0) && !slices.Contains(c.Peers, a.Src) {
 		return DropSender
 	}
 	if a.HopLimit != HopLimit && (!unicast || a.Src.Is4()) {
@@ -62,8 +62,10 @@ func (e *Engine) claimed(a *Arrival, now time.Time) {
 	if r == nil {
 		return
 	}
-	e.perform(r, r.Claimed(a.At))
-	if r.others.speaks(a.MAC) {
+	if !r.others.claims(a.MAC) { // or it is one that claims it all the time
+		e.perform(r, r.Claimed(a.At))
+	}
+	if r.others.speaks(a.MAC, r.wish.Router.VRID) {
 		return
 	}
 	e.packet = Advertisement{Addresses: e.packet.Addresses[:0]}
@@ -77,11 +79,11 @@ func (e *Engine) claimed(a *Arrival, now time.Time) {
 
 // meet notes somebody else on the link, and tells once of each change.
 func (e *Engine) meet(r *router, a *Arrival, t vip.RouterTrouble, now time.Time) {
-	before, priority := r.others.meet(a, &e.packet, t, now)
+	worse, changed := r.others.meet(a, &e.packet, t, now)
 	e.schedule(r)
-	e.changed = e.changed || before != t || priority != e.packet.Priority
-	if t != 0 && before != t {
-		e.options.Log.Warn("another router or host is at odds with this one", "router", r.wish.Name, "vrid", r.wish.Router.VRID,
-			"interface", r.wish.Interface.Name, "trouble", t.String(), "from", a.Src.String(), "mac", mac(a.MAC))
+	e.changed = e.changed || changed
+	if worse != 0 {
+		e.options.Log.Debug("another router or host is at odds with this one", "router", r.wish.Name, "vrid", r.wish.Router.VRID,
+			"interface", r.wish.Interface.Name, "trouble", worse.String(), "from", a.Src.String(), "mac", mac(a.MAC))
 	}
 }

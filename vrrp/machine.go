@@ -47,7 +47,7 @@ type Machine struct {
 	adver   time.Duration // Active_Adver_Interval
 	heard   time.Time     // what Active_Down_Timer counts from
 	left    bool          // the Active router said priority 0 then
-	lower   netip.Addr    // the Active router that we preempt; not valid: none since heard
+	lower   discarded     // the latest advertisement of the Active router that we preempt, since heard
 	preempt time.Time     // when the time of one with a lower priority is over; zero: none is there
 
 	last bool // it takes part only until another router does
@@ -60,6 +60,14 @@ type Machine struct {
 	spare   bool      // but one when it has gone
 
 	do []Do
+}
+
+// discarded is an advertisement that did not count.
+type discarded struct {
+	at       time.Time
+	src      netip.Addr
+	priority uint8
+	interval time.Duration
 }
 
 // NewMachine makes a virtual router in Initialize, whose advertisements come from local.
@@ -180,6 +188,10 @@ func (m *Machine) Configure(now time.Time, r Router, local netip.Addr) []Do {
 	case m.state == vip.RouterBackup && owner:
 		m.activate(now, vip.RouterOwns)
 	case m.state == vip.RouterBackup:
+		if l := m.lower; l.src.IsValid() && (!r.Preempt || l.priority >= r.Priority) { // it is the better one now
+			m.adver = l.interval
+			m.listen(l.at, false)
+		}
 		m.setDownTimer()
 	case m.state == vip.RouterActive:
 		m.advertise(now)
@@ -260,7 +272,7 @@ func (m *Machine) receiveBackup(at time.Time, src netip.Addr, a *Advertisement) 
 		if at.Before(m.preempt) {
 			m.adver, m.heard, m.left = a.Interval, at, false
 		} else {
-			m.lower = src // it is discarded, so that the timer runs out
+			m.lower = discarded{at, src, a.Priority, a.Interval} // so that the timer runs out
 		}
 	}
 	m.setDownTimer()
@@ -314,7 +326,7 @@ func (m *Machine) Tick(now time.Time) []Do {
 		m.want(Release)
 	}
 	if due(m.retry, now) {
-		m.goAway(now, vip.RouterDrained)
+		m.goAway(now, vip.RouterNoSuccessor)
 	}
 	if due(m.timer, now) {
 		switch m.state {
@@ -357,8 +369,8 @@ func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 func (m *Machine) takeOver(now time.Time) {
 	cause, by := vip.RouterNothingHeard, netip.Addr{}
 	switch {
-	case m.lower.IsValid():
-		cause, by = vip.RouterPreempts, m.lower
+	case m.lower.src.IsValid():
+		cause, by = vip.RouterPreempts, m.lower.src
 	case m.left:
 		cause = vip.RouterActiveLeft
 	}
@@ -406,7 +418,7 @@ func (m *Machine) backup(now time.Time, cause vip.RouterCause, by netip.Addr) {
 
 // listen begins Active_Down_Timer anew.
 func (m *Machine) listen(heard time.Time, left bool) {
-	m.heard, m.left, m.lower, m.preempt = heard, left, netip.Addr{}, time.Time{}
+	m.heard, m.left, m.lower, m.preempt = heard, left, discarded{}, time.Time{}
 }
 
 func (m *Machine) stop(now time.Time, cause vip.RouterCause, by netip.Addr) {

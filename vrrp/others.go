@@ -26,9 +26,10 @@ type other struct {
 	mac      [6]byte
 	vrid     uint8 // 0: it speaks no VRRP
 	priority uint8
-	trouble  vip.RouterTrouble
-	last     time.Time
-	until    time.Time // when it is forgotten
+	since    time.Time                     // when it was met, or its trouble changed
+	until    time.Time                     // when it is forgotten
+	seen     [vip.RouterTroubles]time.Time // of each trouble: until when it counts
+	trouble  vip.RouterTrouble             // those that count
 }
 
 // atOdds is what is wrong with an advertisement, dropped or not.
@@ -41,8 +42,6 @@ func atOdds(r *router, at *Arrival, a *Advertisement, drop Drop) (t vip.RouterTr
 		return vip.TroublePassword
 	case DropHopLimit:
 		return vip.TroubleHopLimit
-	case DropChecksum:
-		return vip.TroubleChecksum
 	case DropOwner:
 		return vip.TroubleOwner
 	case DropOwn:
@@ -51,7 +50,7 @@ func atOdds(r *router, at *Arrival, a *Advertisement, drop Drop) (t vip.RouterTr
 		return vip.TroubleNotOfTheList
 	case DropCARP:
 		return vip.TroubleCARP
-	case DropShort, DropType, DropNoAddress, DropInterval, DropVRID:
+	case DropShort, DropType, DropChecksum, DropNoAddress, DropInterval, DropVRID:
 		return 0 // nobody's configuration, but noise
 	}
 	if a.Priority == PriorityLeaves {
@@ -87,47 +86,76 @@ func sameSet(a, b []netip.Addr) bool {
 	return slices.Equal(a, b)
 }
 
-// unmet is what was wrong with somebody who was not there before: nothing that could
-// be wrong now.
-const unmet = ^vip.RouterTrouble(0)
-
-// meet notes who sent a, and says what was wrong with it before, and its priority.
-func (o *others) meet(a *Arrival, ad *Advertisement, t vip.RouterTrouble, now time.Time) (before vip.RouterTrouble, priority uint8) {
+// meet notes who sent a, and says whether anything about it is news. What was wrong
+// counts until it has not been for a while: a rival yields after its first
+// advertisement, and one that speaks two versions would be news with each packet.
+func (o *others) meet(a *Arrival, ad *Advertisement, t vip.RouterTrouble, now time.Time) (worse vip.RouterTrouble, changed bool) {
 	i := slices.IndexFunc(o.met, func(x other) bool { return x.addr == a.Src && x.mac == a.MAC && x.vrid == ad.VRID })
 	if i < 0 {
 		if len(o.met) == maxOthers {
-			return t, ad.Priority
+			return 0, false
 		}
-		o.met = append(o.met, other{addr: a.Src, mac: a.MAC, vrid: ad.VRID, trouble: unmet})
-		i = len(o.met) - 1
+		o.met = append(o.met, other{addr: a.Src, mac: a.MAC, vrid: ad.VRID, priority: ad.Priority, since: now})
+		i, changed = len(o.met)-1, true
 	}
 	x := &o.met[i]
-	before, priority = x.trouble, x.priority
-	x.priority, x.trouble, x.last = ad.Priority, t, now
+	changed = changed || x.priority != ad.Priority
+	x.priority = ad.Priority
 	x.until = now.Add(max(leastMemory, 4*ad.Interval))
-	return before, priority
+	for k := range x.seen {
+		if t&(1<<k) != 0 {
+			x.seen[k] = x.until
+		}
+	}
+	worse = t &^ x.trouble
+	if worse != 0 {
+		x.trouble, x.since, changed = x.trouble|worse, now, true
+	}
+	return worse, changed
 }
 
-// forget drops those who have been silent for long, and says whether there were any.
-func (o *others) forget(now time.Time) bool {
+// forget drops those who have been silent for long, and what has not been wrong for as
+// long, and says whether there was any.
+func (o *others) forget(now time.Time) (changed bool) {
 	n := len(o.met)
 	o.met = slices.DeleteFunc(o.met, func(x other) bool { return !x.until.After(now) })
-	return len(o.met) < n
+	for i := range o.met {
+		x := &o.met[i]
+		for k, t := range x.seen {
+			if bit := vip.RouterTrouble(1 << k); x.trouble&bit != 0 && !t.After(now) {
+				x.trouble, x.since, changed = x.trouble&^bit, now, true
+			}
+		}
+	}
+	return changed || len(o.met) < n
 }
 
 // expiry is when the next is forgotten; zero: there is none.
 func (o *others) expiry() (at time.Time) {
 	for i := range o.met {
-		if t := o.met[i].until; at.IsZero() || t.Before(at) {
-			at = t
+		x := &o.met[i]
+		at = earlier(at, x.until)
+		for k, t := range x.seen {
+			if x.trouble&(1<<k) != 0 {
+				at = earlier(at, t)
+			}
 		}
 	}
 	return at
 }
 
-// speaks says whether a MAC is that of a router.
-func (o *others) speaks(mac [6]byte) bool {
+// speaks says whether a MAC is that of a router of this VRID: one that was heard, or
+// the virtual one, RFC 9568, section 7.3. FRR announces before it advertises.
+func (o *others) speaks(mac [6]byte, vrid uint8) bool {
+	if [4]byte(mac[:4]) == [4]byte{0, 0, 0x5e, 0} && (mac[4] == 1 || mac[4] == 2) && mac[5] == vrid {
+		return true
+	}
 	return slices.ContainsFunc(o.met, func(x other) bool { return x.mac == mac && x.vrid != 0 })
+}
+
+// claims says whether a MAC was met before as one that claims what it has no right to.
+func (o *others) claims(mac [6]byte) bool {
+	return slices.ContainsFunc(o.met, func(x other) bool { return x.mac == mac && x.vrid == 0 })
 }
 
 // mayDefend says whether the last defence is long enough ago, and counts this one.
@@ -143,7 +171,7 @@ func (o *others) list() []vip.OtherRouter {
 	var list []vip.OtherRouter
 	for i := range o.met {
 		x := &o.met[i]
-		list = append(list, vip.OtherRouter{Addr: x.addr, MAC: mac(x.mac), VRID: x.vrid, Priority: x.priority, Last: x.last.Truncate(time.Second), Trouble: x.trouble})
+		list = append(list, vip.OtherRouter{Addr: x.addr, MAC: mac(x.mac), VRID: x.vrid, Priority: x.priority, Since: x.since, Trouble: x.trouble})
 	}
 	return list
 }

@@ -17,8 +17,8 @@ func (e *Engine) apply(d Desired, now time.Time) {
 			links = append(links, c.Interface)
 		}
 	}
-	for _, r := range e.routers {
-		if !slices.Contains(links, r.wish.Interface) {
+	for _, r := range e.routers { // of a name there is one link: the wanted one
+		if !slices.ContainsFunc(links, func(l Link) bool { return l.Name == r.wish.Interface.Name }) {
 			links = append(links, r.wish.Interface)
 		}
 	}

@@ -47,7 +47,7 @@ func (p pair) loads() map[string]client {
 }
 
 // moves waits until a server answers to both, ends the loads, and returns the longest
-// time in which none was answered, and how many failed.
+// time in which none was answered, and how many failed at most.
 func (p pair) moves(loads map[string]client, since time.Time, server string) (gap time.Duration, failed int) {
 	p.t.Helper()
 	for host, c := range loads {
@@ -60,7 +60,7 @@ func (p pair) moves(loads map[string]client, since time.Time, server string) (ga
 			}
 			last = e.Request.Ended
 		}
-		failed += int(sum.Failed)
+		failed = max(failed, int(sum.Failed))
 		p.t.Logf("%s: %d of %d requests failed (%v), longest gap %s", host, sum.Failed, sum.Requests, sum.Failures, ms(gap))
 	}
 	return gap, failed

@@ -18,7 +18,7 @@ import (
 func (l *loop) apply() {
 	l.out.bgp(l.desiredBGP())
 	l.out.routers(candidacies(l.desired.Routers, func(file string) string { return string(l.config.Secrets[file]) }))
-	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses, Leased: leased(l.desired.Routers), Defaults: l.desired.Defaults, AdoptDefaults: l.desired.AdoptDefaults})
+	l.out.kernel(kernel.Desired{Addresses: l.desired.Addresses, Leased: l.desired.Leased, Defaults: l.desired.Defaults, AdoptDefaults: l.desired.AdoptDefaults})
 	l.out.neighbors(l.desiredNeighbors())
 	l.out.checks(l.desiredProbes())
 	l.out.hints(l.desiredHints())

@@ -122,7 +122,8 @@ func warningRecord(was, is vip.Session) event.Record {
 func (l *loop) recordRouters(before, after map[string]vip.VirtualRouter) {
 	for _, name := range sorted(after) {
 		was, is := before[name], after[name]
-		if was.State != is.State {
+		again := was.Cause == vip.RouterNoSuccessor && is.Cause == vip.RouterNoSuccessor // it tries to go every now and then
+		if was.State != is.State && !again {
 			r := event.Record{Kind: event.KindRouter, Name: name, From: was.State.String(), To: is.State.String(), Reason: is.Cause.String()}
 			if is.By.IsValid() {
 				r.Reason += " by " + is.By.String()

@@ -187,23 +187,9 @@ func candidacies(list []policy.RouterWant, secret func(file string) string) []vr
 		}
 		out[i] = vrrp.Candidacy{Name: w.Name, Interface: vrrp.Link{Name: w.Link.Name, Index: w.Link.Index}, Source: w.Source,
 			Router: vrrp.Router{Advertisement: ad, Preempt: c.Preempt, PreemptDelay: c.PreemptDelay},
-			Peers:  c.UnicastPeers, Rides: w.Rides, Defend: c.Defend, Stance: stances[w.Stance]}
+			Peers:  w.Peers, Rides: w.Rides, Defend: c.Defend, Stance: stances[w.Stance]}
 	}
 	return out
 }
 
 var stances = map[policy.RouterStance]vrrp.Stance{policy.RouterOut: vrrp.Out, policy.RouterLast: vrrp.Last, policy.RouterIn: vrrp.In}
-
-// leased are the addresses that virtual routers may bring to this host: they are no
-// link's own.
-func leased(list []policy.RouterWant) (addrs []netip.Addr) {
-	for _, w := range list {
-		if w.Config.Priority != vrrpOwner {
-			addrs = append(addrs, w.Listed...)
-			addrs = append(addrs, w.Rides...)
-		}
-	}
-	return addrs
-}
-
-const vrrpOwner = vrrp.PriorityOwner

@@ -215,7 +215,7 @@ func otherRouterOf(o vip.OtherRouter) *anyvipv1.OtherRouter {
 		Mac:      text(o.MAC),
 		Vrid:     uint32(o.VRID),
 		Priority: uint32(o.Priority),
-		Last:     timeOf(o.Last),
+		Since:    timeOf(o.Since),
 		Trouble: each(o.Trouble.Each(), func(t vip.RouterTrouble) anyvipv1.RouterTrouble_Enum {
 			return enum[anyvipv1.RouterTrouble_Enum](t)
 		}),

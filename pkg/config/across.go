@@ -262,14 +262,14 @@ func (d *decoder) virtualRouters(c *Config) {
 		if s.Mode != policy.ModeVRRP || s.VRRP.VRID == 0 || s.VRRP.Interface == "" {
 			continue
 		}
-		seen := map[router]bool{}
-		for _, h := range s.Addresses {
-			seen[router{s.VRRP.Interface, s.VRRP.VRID, vip.FamilyOf(h.Addr())}] = h.IsValid()
-		}
-		for r := range seen {
+		for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
+			r := router{s.VRRP.Interface, s.VRRP.VRID, f}
+			if !slices.ContainsFunc(s.Addresses, func(h policy.HostPrefix) bool { return vip.FamilyOf(h.Addr()) == f }) {
+				continue
+			}
 			if j, taken := first[r]; taken {
 				d.blame(at("services", i)+".vrrp.vrid", fmt.Sprint(r.vrid), fmt.Sprintf("is also that of %s in line %d, on the same link: the routers there take both for one", at("services", j), d.place(at("services", j)+".vrrp.vrid").line), "another one for each service, the same on all its servers")
-				continue
+				break
 			}
 			first[r] = i
 		}

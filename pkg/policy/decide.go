@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,6 +21,7 @@ func Decide(in Input) Desired {
 	d.sessions()
 	d.ways[vip.IPv4], d.ways[vip.IPv6] = d.waysOf(vip.IPv4), d.waysOf(vip.IPv6)
 	d.room()
+	d.leased()
 	for i := range in.Services {
 		d.service(&in.Services[i])
 	}
@@ -37,6 +39,8 @@ type decider struct {
 	memory Memory
 	ways   [vip.IPv6 + 1][]way // by family: to each peer, in the order of Input.Peers
 	refers *graph              // nil: nobody has asked
+	best   vip.Level           // of the service that is decided: what it can be at best
+	lease  map[netip.Addr]bool // addresses that virtual routers bring here
 	odd    bool                // a check that was looked at is not simply passing
 	here   int                 // VIPs that are wanted on this host and are known there
 
@@ -104,6 +108,7 @@ func (d *decider) service(s *Service) {
 	s = d.withDelaysOfGroup(s)
 	d.odd = false
 	lo, hi := d.serviceBounds(s)
+	d.best = hi
 	*m = *prev
 	d.wake(m.next(&d.in, d.out.Phase, s, lo, hi))
 	d.drain(s, m, prev)
@@ -134,7 +139,8 @@ func (d *decider) service(s *Service) {
 func (d *decider) vrrp(s *Service, m *ServiceMemory, dec Decision) {
 	dec.Addresses = d.routers(s, m)
 	dec.Drain = d.drainProgress(s, m.Drain)
-	dec.standby(d, s)
+	d.refused(m, dec.Addresses)
+	dec.standby(d, s, m)
 	d.out.Decisions = append(d.out.Decisions, dec)
 	d.memory.Services[s.Name] = m
 }
@@ -174,6 +180,7 @@ func (d *decider) observe() {
 func (d *decider) finish() {
 	slices.SortFunc(d.out.Announcements, func(a, b vip.Announcement) int { return comparePrefix(a.Prefix, b.Prefix) })
 	slices.SortFunc(d.out.Addresses, netip.Addr.Compare)
+	d.out.Leased = slices.SortedFunc(maps.Keys(d.lease), netip.Addr.Compare)
 	slices.SortFunc(d.out.Watch, netip.Addr.Compare)
 	d.out.Memory = d.memory
 	if d.memory.Stop.Step == StopDone {

@@ -119,6 +119,9 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	end := x.Begun.Add(s.DrainTime)
 	for x.Step < DrainDone {
 		done, at := d.drainStepDone(s, x)
+		if !done && s.Mode == ModeVRRP {
+			return // however long: nobody else has the addresses
+		}
 		if !done && d.in.Now.Before(end) {
 			d.wake(at)
 			d.wake(end)
@@ -143,7 +146,7 @@ func prepareTime(s *Service) time.Duration {
 
 func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
 	if s.Mode == ModeVRRP { // its router sees to a successor
-		return true, time.Time{}
+		return x.Step != DrainHold || !d.answers(s), time.Time{}
 	}
 	switch x.Step {
 	case DrainShift:
@@ -215,7 +218,7 @@ func later(a, b time.Time) time.Time {
 // watch asks for the connections of a service that leaves: they decide when the
 // drain goes on.
 func (d *decider) watch(s *Service, x DrainMemory) {
-	if !x.Step.watches() {
+	if !x.Step.watches() || s.Mode == ModeVRRP {
 		return
 	}
 	for _, h := range s.Addresses {
@@ -238,6 +241,9 @@ func (d *decider) drainProgress(s *Service, x DrainMemory) *DrainProgress {
 
 // withdrawnBy is when a drain withdraws the route at the latest; zero: it has.
 func (d *decider) withdrawnBy(s *Service, x DrainMemory) time.Time {
+	if s.Mode == ModeVRRP {
+		return time.Time{}
+	}
 	switch x.Step {
 	case DrainPrepare:
 		return x.Begun.Add(prepareTime(s) + s.DrainTime)
@@ -292,6 +298,9 @@ func (d *decider) drainWaits(s *Service, x DrainMemory) string {
 	case DrainShift:
 		return "waiting until every peer has the less preferred route"
 	case DrainHold:
+		if s.Mode == ModeVRRP {
+			return "waiting for another router to take over"
+		}
 		return fmt.Sprintf("every peer has the less preferred route; held for drain_hold of %s", s.DrainHold)
 	case DrainNone, DrainQuiet, DrainDone:
 	}

@@ -84,6 +84,7 @@ type Desired struct {
 	Sessions      []SessionWant          // in the order of Input.Peers
 	Shown         map[string]vip.Session // by peer: each session as everybody shows it
 	Routers       []RouterWant           // virtual routers, in the order of Input.Services
+	Leased        []netip.Addr           // addresses that virtual routers bring here and take away, sorted: they are no link's own
 	Unnumbered    []UnnumberedLink       // links whose router is to be found, in the order of Input.Peers
 	Addresses     []netip.Addr           // VIPs wanted on lo, sorted
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family
@@ -176,6 +177,8 @@ type ServiceMemory struct {
 	Announced   []netip.Addr `json:"announced,omitempty"` // addresses whose announcement was wanted
 	Lowered     bool         `json:"lowered,omitempty"`   // its routers have the priority of a degraded service
 	LowerFrom   time.Time    `json:"lower_from,omitzero"` // since when Lowered should be otherwise
+
+	RefusedUntil time.Time `json:"refused_until,omitzero"` // its routers take no part until then: this host cannot have an address
 }
 
 // StopStep is how far a polite stop has come.
@@ -200,5 +203,5 @@ func (s StopStep) String() string { return stopStepNames[s] }
 type StopMemory struct {
 	Step  StopStep  `json:"step"`
 	Since time.Time `json:"since,omitzero"` // of Step
-	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had what Step wants
+	Sent  time.Time `json:"sent,omitzero"`  // when every Established peer had what Step wants; of StopRemove: when no router answered any more
 }

@@ -9,6 +9,11 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
+const (
+	takeTime    = time.Second // an Active router's address takes no longer to be here
+	refusedTime = time.Minute // and is tried again after that, where this host cannot have it
+)
+
 // RouterStance is how far a virtual router takes part in its election.
 type RouterStance uint8
 
@@ -30,6 +35,7 @@ type RouterWant struct {
 	Link     vip.Link
 	Source   netip.Addr
 	Config   *VRRP
+	Peers    []netip.Addr // unicast, of its family; none: multicast
 	Priority uint8
 	Listed   []netip.Addr
 	Rides    []netip.Addr
@@ -47,7 +53,7 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 		if len(listed) == 0 {
 			continue
 		}
-		w := RouterWant{Name: s.routerName(f), Service: s.Name, Config: &s.VRRP, Priority: priority, Listed: listed, Rides: rides, Stance: stance}
+		w := RouterWant{Name: s.routerName(f), Service: s.Name, Config: &s.VRRP, Peers: s.VRRP.peers(f), Priority: priority, Listed: listed, Rides: rides, Stance: stance}
 		why, ok := d.place(s, &w, f)
 		if !ok {
 			w.Stance = RouterOut
@@ -68,6 +74,32 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 	return out
 }
 
+// leased notes the addresses that virtual routers bring to this host, also of those
+// that leave: no link has them of its own. An owner's are its own.
+func (d *decider) leased() {
+	for i := range d.in.Services {
+		if s := &d.in.Services[i]; s.Mode == ModeVRRP && s.VRRP.Priority != ownerPriority {
+			for _, h := range s.Addresses {
+				d.lend(h.Addr())
+			}
+		}
+	}
+	for _, r := range d.in.Routers {
+		if r.Priority != ownerPriority {
+			for _, a := range r.Addresses {
+				d.lend(a)
+			}
+		}
+	}
+}
+
+func (d *decider) lend(a netip.Addr) {
+	if d.lease == nil {
+		d.lease = map[netip.Addr]bool{}
+	}
+	d.lease[a] = true
+}
+
 // routerName is the name of the service's virtual router of a family.
 func (s *Service) routerName(f vip.Family) string {
 	if both := slices.ContainsFunc(s.Addresses, func(h HostPrefix) bool { return vip.FamilyOf(h.Addr()) != f }); both {
@@ -79,9 +111,12 @@ func (s *Service) routerName(f vip.Family) string {
 // stanceOf is how far the routers of a service take part.
 func (d *decider) stanceOf(m *ServiceMemory) RouterStance {
 	switch {
-	case d.out.Phase != Running:
+	case d.out.Phase != Running, d.in.Now.Before(m.RefusedUntil):
 		return RouterOut
-	case m.Disposition == Drained:
+	case m.Drain.Step >= DrainShift:
+		if d.best == vip.LevelFail { // known to be dead: nobody is better than this one
+			return RouterOut
+		}
 		return RouterLast
 	case m.Disposition.Announces():
 		return RouterIn
@@ -104,10 +139,13 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 	}
 	l := d.in.Links[i]
 	w.Link = vip.Link{Name: l.Name, Index: l.Index}
-	w.Source = sourceOn(l, f, len(s.VRRP.UnicastPeers) > 0)
+	w.Source = d.sourceOn(l, f, &s.VRRP)
 	switch {
 	case !l.Up:
 		r.Detail = "the link " + name + " is down"
+		return r, false
+	case !w.Source.IsValid() && vip.FamilyOf(s.VRRP.Source) == f:
+		r.Detail = fmt.Sprintf("%s has no address %s, which source names", name, s.VRRP.Source)
 		return r, false
 	case !w.Source.IsValid() && f == vip.IPv6 && len(s.VRRP.UnicastPeers) == 0:
 		r.Detail = name + " has no IPv6 link-local address to advertise from: enable IPv6 there"
@@ -134,12 +172,19 @@ func (s *Service) offSegment(a netip.Addr) bool {
 	return slices.ContainsFunc(s.Addresses, func(h HostPrefix) bool { return h.Addr() == a && h.Segment.IsValid() })
 }
 
-// sourceOn is what advertisements come from: the first IPv4 address, the link-local
-// IPv6 one, or for unicast the first global one.
-func sourceOn(l vip.Link, f vip.Family, unicast bool) netip.Addr {
+// sourceOn is what advertisements come from: the address that the file names, or else
+// the first IPv4 address, the link-local IPv6 one, or for unicast the first global one.
+// It is never what a virtual router has brought here.
+func (d *decider) sourceOn(l vip.Link, f vip.Family, v *VRRP) netip.Addr {
 	for _, p := range l.Prefixes {
 		a := p.Addr()
-		if vip.FamilyOf(a) == f && (f == vip.IPv4 || a.IsLinkLocalUnicast() != unicast) {
+		switch {
+		case vip.FamilyOf(a) != f || d.lease[a]:
+		case vip.FamilyOf(v.Source) == f:
+			if a == v.Source {
+				return a
+			}
+		case f == vip.IPv4 || a.IsLinkLocalUnicast() != (len(v.UnicastPeers) > 0):
 			return a
 		}
 	}
@@ -152,12 +197,47 @@ func (d *decider) routed(p netip.Prefix, r vip.VirtualRouter) AddressDecision {
 	if r.Detail != "" {
 		a.Reasons = append(a.Reasons, Reason{Code: CodeRouter, Subject: r.Name, Detail: r.Detail})
 	}
+	if why, missing := d.missing(p.Addr(), r); missing {
+		a.Reasons = append(a.Reasons, why)
+	}
 	for _, o := range r.Others {
 		if o.Trouble != 0 {
-			a.Reasons = append(a.Reasons, Reason{Code: CodeRival, Subject: o.Addr.String(), Since: o.Last, Detail: fmt.Sprintf("%s (MAC %s)", o.Trouble, o.MAC)})
+			a.Reasons = append(a.Reasons, Reason{Code: CodeRival, Subject: o.Addr.String(), Since: o.Since, Detail: fmt.Sprintf("%s (MAC %s)", o.Trouble, o.MAC)})
 		}
 	}
 	return a
+}
+
+// missing says why an address that the Active router has taken is not here: it takes a
+// moment to come.
+func (d *decider) missing(a netip.Addr, r vip.VirtualRouter) (Reason, bool) {
+	f, known := d.in.Addresses[a]
+	if r.State != vip.RouterActive || known && f.State == vip.AddressPresent {
+		return Reason{}, false
+	}
+	why := Reason{Subject: a.String(), Detail: f.Detail, Since: f.Since, Code: CodeAddressAbsent}
+	if f.State == vip.AddressRefused {
+		why.Code = CodeAddressRefused
+		return why, true
+	}
+	if end := r.Since.Add(takeTime); d.in.Now.Before(end) {
+		d.wake(end)
+		return Reason{}, false
+	}
+	return why, true
+}
+
+// refused keeps the routers of a service out for a while whose address this host cannot
+// have: another one may.
+func (d *decider) refused(m *ServiceMemory, list []AddressDecision) {
+	for _, a := range list {
+		for _, r := range a.Reasons {
+			if r.Code == CodeAddressRefused {
+				m.RefusedUntil = d.in.Now.Add(refusedTime)
+			}
+		}
+	}
+	d.wake(m.RefusedUntil)
 }
 
 // priority is what the routers of a service have now. A service that becomes worse
@@ -214,45 +294,64 @@ func (d *decider) detection(s *Service) (longest time.Duration) {
 	return longest
 }
 
-// standby makes the decision of a service that takes part say what its routers are.
-func (dec *Decision) standby(d *decider, s *Service) {
-	for _, a := range dec.Addresses {
-		if len(a.Reasons) == 0 {
-			continue
-		}
-		code := a.Reasons[0].Code
-		if code == CodeAddressUnknown {
-			dec.Disposition = Pending
-		} else if code == CodeLink || code == CodeNotOwner || code == CodeOffSegment {
-			dec.Disposition = Withdrawn
-		} else {
-			continue
-		}
-		dec.Reasons = append([]Reason{a.Reasons[0]}, dec.Reasons...)
-		return
-	}
-	var reasons []Reason
+// standby makes the decision of a service say what its routers are. One that takes part
+// in no family is withdrawn, whatever its health.
+func (dec *Decision) standby(d *decider, s *Service, m *ServiceMemory) {
+	var out, wait []Reason
+	families := 0
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
-		r, ok := d.in.Routers[s.routerName(f)]
+		if listed, _ := s.listed(f); len(listed) == 0 {
+			continue
+		}
+		families++
+		r, known := d.in.Routers[s.routerName(f)]
+		obstacle, blocked := dec.obstacle(f)
 		switch {
-		case !ok:
-		case dec.Disposition == Drained && r.Cause == vip.RouterNoSuccessor:
-			reasons = append(reasons, Reason{Code: CodeNoSuccessor, Since: r.Since, Detail: "no other router took over, so this one still answers, with priority 1"})
-		case dec.Disposition.Announces() && r.State != vip.RouterActive:
-			reasons = append(reasons, backupReason(r))
+		case blocked:
+			out = append(out, obstacle)
+		case r.Cause == vip.RouterNoSuccessor:
+			wait = append(wait, Reason{Code: CodeNoSuccessor, Since: r.Since, Detail: "no other router took over, so this one still answers, with priority 1"})
+		case d.in.Now.Before(m.RefusedUntil):
+			out = append(out, Reason{Code: CodeAddressRefused, Until: m.RefusedUntil, Detail: "an address may not be added here, so other routers are left to it; tried again"})
+		case !dec.Disposition.Announces() || dec.Disposition == Leaving:
+		case !known || r.State != vip.RouterActive:
+			wait = append(wait, backupReason(r))
 			dec.Since = later(dec.Since, r.Since)
 		}
 	}
-	if len(reasons) > 0 && dec.Disposition.Announces() {
+	switch {
+	case len(out) == families && dec.Disposition.Announces():
+		dec.Disposition = Withdrawn
+		if out[0].Code == CodeAddressUnknown {
+			dec.Disposition = Pending
+		}
+	case len(wait) > 0 && dec.Disposition.Announces() && dec.Disposition != Leaving:
 		dec.Disposition = Standby
 	}
-	dec.Reasons = append(reasons, dec.Reasons...)
+	dec.Reasons = append(append(out, wait...), dec.Reasons...)
 }
 
+// obstacle is what keeps the router of a family out, or what it cannot do without.
+func (dec *Decision) obstacle(f vip.Family) (Reason, bool) {
+	bad := []Code{CodeAddressUnknown, CodeLink, CodeNotOwner, CodeOffSegment, CodeRouter, CodeAddressAbsent, CodeAddressRefused}
+	for _, a := range dec.Addresses {
+		if vip.FamilyOf(a.Prefix.Addr()) == f && len(a.Reasons) > 0 && slices.Contains(bad, a.Reasons[0].Code) {
+			return a.Reasons[0], true
+		}
+	}
+	return Reason{}, false
+}
+
+// deaf are troubles of which nobody's advertisement is accepted.
+const deaf = vip.TroubleVersion | vip.TroublePassword | vip.TroubleHopLimit | vip.TroubleSameAddress | vip.TroubleOwner | vip.TroubleNotOfTheList | vip.TroubleCARP | vip.TroubleClaim
+
+// backupReason names the Active router: the best that is heard.
 func backupReason(r vip.VirtualRouter) Reason {
 	why := Reason{Code: CodeBackup, Since: r.Since, Detail: "listening for an Active router"}
+	best := uint8(0)
 	for _, o := range r.Others {
-		if o.VRID == r.VRID && o.Trouble&(vip.TroubleVersion|vip.TroublePassword) == 0 {
+		if o.VRID == r.VRID && o.Priority > best && o.Trouble&deaf == 0 {
+			best = o.Priority
 			why.Subject, why.Detail = o.Addr.String(), fmt.Sprintf("is Active, with priority %d", o.Priority)
 		}
 	}

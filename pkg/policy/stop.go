@@ -86,13 +86,17 @@ func (d *decider) stepDone() (bool, time.Time) {
 				return over(routerBound + s.VRRP.Interval)
 			}
 		}
+		if m.Sent.IsZero() {
+			m.Sent = now // no router answers any more
+		}
+		end := m.Sent.Add(removeBound)
 		for _, a := range d.in.Addresses {
 			if a.Ours && (a.State == vip.AddressPresent || a.State == vip.AddressTentative) {
-				return over(removeBound)
+				return !now.Before(end), end
 			}
 		}
 		if slices.ContainsFunc(d.in.Defaults, func(r vip.DefaultRoute) bool { return len(r.NextHops) > 0 }) {
-			return over(removeBound)
+			return !now.Before(end), end
 		}
 		return true, time.Time{}
 	case StopNone, StopDone:

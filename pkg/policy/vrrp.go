@@ -20,6 +20,7 @@ type VRRP struct {
 	Preempt      bool          `yaml:"preempt" default:"true" doc:"take over from an Active router with a lower priority"`
 	PreemptDelay time.Duration `yaml:"preempt_delay" doc:"leave such a router alone for this long first"`
 	Degraded     DegradedVRRP  `yaml:"degraded" doc:"what is different while the service is degraded"`
+	Source       netip.Addr    `yaml:"source" doc:"what advertisements of its family come from, an address of interface; default: the first IPv4 address, the IPv6 link-local one, for IPv6 unicast the first global one"`
 	UnicastPeers []netip.Addr  `yaml:"unicast_peers" doc:"the other routers' addresses, where the segment does not carry multicast; advertisements go to these, and are taken from these alone"`
 	PasswordFile string        `yaml:"password_file" doc:"file whose first line is version 2's simple password, 1 to 8 bytes. Everybody on the segment can read it there: it guards against mistakes, nothing else"`
 	Checksum     VRRPChecksum  `yaml:"checksum" default:"pseudo_header" doc:"of version 3 over IPv4: pseudo_header as keepalived and FRR have it, or plain as RFC 9568 has it; both are accepted"`
@@ -108,6 +109,7 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 	if v.Priority == ownerPriority && v.Degraded.LowerBy > 0 && s.canDegrade() {
 		blame("priority", "255", "is the owner's, and an owner cannot be degraded", "require with local checks alone and degraded: {lower_by: 0}, or a priority of 1 to 254")
 	}
+	ps = append(ps, s.validatePeers()...)
 	for i, a := range v.Unadvertised {
 		if !slices.ContainsFunc(s.Addresses, func(h HostPrefix) bool { return h.Addr() == a }) {
 			blame(fmt.Sprintf("unadvertised[%d]", i), a.String(), "is no address of this service", "one of addresses")
@@ -127,6 +129,44 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 		}
 	}
 	return ps
+}
+
+// validatePeers finds unicast peers that cannot be, and families that have none.
+func (s *Service) validatePeers() (ps []vip.Problem) {
+	peers := s.VRRP.UnicastPeers
+	for i, a := range peers {
+		p := vip.Problem{Path: fmt.Sprintf("unicast_peers[%d]", i), Value: a.String()}
+		switch {
+		case !a.IsValid():
+			continue // said already
+		case a.Zone() != "" || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast():
+			p.Message = "is no other router's address"
+		case slices.ContainsFunc(s.Addresses, func(h HostPrefix) bool { return h.Addr() == a }):
+			p.Message = "is an address of this service, not of a router"
+		case slices.Index(peers, a) < i:
+			p.Message = "is there twice"
+		default:
+			continue
+		}
+		ps = append(ps, p)
+	}
+	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
+		listed, _ := s.listed(f)
+		if len(peers) > 0 && len(listed) > 0 && len(s.VRRP.peers(f)) == 0 {
+			ps = append(ps, vip.Problem{Path: "unicast_peers", Message: fmt.Sprintf("has no %s address, and the service has %s", f, listed[0]), Allowed: "the other routers' addresses in each family of the service"})
+		}
+	}
+	return ps
+}
+
+// peers are the unicast peers of a family.
+func (v *VRRP) peers(f vip.Family) (list []netip.Addr) {
+	for _, a := range v.UnicastPeers {
+		if vip.FamilyOf(a) == f {
+			list = append(list, a)
+		}
+	}
+	return list
 }
 
 // canDegrade says whether the service can be degraded: an owner cannot.

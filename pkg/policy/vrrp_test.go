@@ -28,6 +28,23 @@ func routerIs(state vip.RouterState, others ...vip.OtherRouter) map[string]vip.V
 		Answers: state == vip.RouterActive || state == vip.RouterLeaving}}
 }
 
+// cannot is a router that cannot do its work.
+func cannot() map[string]vip.VirtualRouter {
+	m := routerIs(vip.RouterInitialize)
+	r := m["web"]
+	r.Detail = "give the agent the capability CAP_NET_RAW"
+	m["web"] = r
+	return m
+}
+
+// here puts the addresses on this host.
+func here(in *policy.Input) {
+	in.Addresses = map[netip.Addr]vip.Address{}
+	for _, h := range in.Services[0].Addresses {
+		in.Addresses[h.Addr()] = vip.Address{Addr: h.Addr(), State: vip.AddressPresent, Ours: true}
+	}
+}
+
 // stayed is a router that was drained and found no successor.
 func stayed() map[string]vip.VirtualRouter {
 	m := routerIs(vip.RouterActive)
@@ -155,16 +172,23 @@ func TestWhatTheRouterDoesIsShown(t *testing.T) {
 		first   policy.Code
 		detail  string
 	}{
-		"nothing is known yet": {nil, nil, policy.Announced, policy.CodeHealthy, ""},
+		"nothing is known yet": {nil, nil, policy.Standby, policy.CodeBackup, "listening"},
 		"Active":               {routerIs(vip.RouterActive), nil, policy.Announced, policy.CodeHealthy, ""},
 		"Backup":               {routerIs(vip.RouterBackup, other), nil, policy.Standby, policy.CodeBackup, "is Active, with priority 200"},
 		"Backup of nobody":     {routerIs(vip.RouterBackup), nil, policy.Standby, policy.CodeBackup, "listening"},
 		"degraded and Active": {routerIs(vip.RouterActive), func(in *policy.Input) { in.Checks["web"] = verdict(vip.Degraded) },
 			policy.Degraded, policy.CodeCheckDegraded, ""},
 		"drained, and it goes": {routerIs(vip.RouterLeaving), func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} },
-			policy.Drained, policy.CodeDrained, ""},
+			policy.Leaving, policy.CodeDraining, "waiting for another router"},
 		"drained, and no other took over": {stayed(), func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} },
-			policy.Drained, policy.CodeNoSuccessor, "priority 1"},
+			policy.Leaving, policy.CodeNoSuccessor, "priority 1"},
+		"drained, and another took over": {routerIs(vip.RouterInitialize), func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} },
+			policy.Drained, policy.CodeDrained, ""},
+		"it cannot listen": {cannot(), nil, policy.Withdrawn, policy.CodeRouter, "CAP_NET_RAW"},
+		"Active, and the address does not come": {routerIs(vip.RouterActive), func(in *policy.Input) { in.Now = after(time.Second) },
+			policy.Withdrawn, policy.CodeAddressAbsent, ""},
+		"Active, and the address is here": {routerIs(vip.RouterActive), func(in *policy.Input) { in.Now = after(time.Second); here(in) },
+			policy.Announced, policy.CodeHealthy, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := segment()
@@ -280,6 +304,16 @@ func TestAStopWaitsForARouterThatAnswersAndNotForEver(t *testing.T) {
 	if out := run(in, []time.Duration{0, 3 * time.Second, 4 * time.Second}, nil); out.Phase != policy.Stopped {
 		t.Errorf("it never leaves: %s", out.Phase)
 	}
+	// The addresses have their own time, once the router has left.
+	here(&in)
+	leaves := func(t time.Duration, in *policy.Input) {
+		if t > time.Second {
+			in.Routers = nil
+		}
+	}
+	if out := run(in, []time.Duration{0, time.Second, 2500 * time.Millisecond, 3 * time.Second}, leaves); out.Phase != policy.Stopping {
+		t.Errorf("the addresses are still here: %s", out.Phase)
+	}
 }
 
 func TestADrainWaitsForPreDrainOfAnActiveRouter(t *testing.T) {
@@ -296,8 +330,117 @@ func TestADrainWaitsForPreDrainOfAnActiveRouter(t *testing.T) {
 			in.Prepared = map[string]bool{"web": true}
 		}
 	})
-	if out.Routers[0].Stance != policy.RouterLast || out.Decisions[0].Drain.Step != policy.DrainDone {
+	if out.Routers[0].Stance != policy.RouterLast || out.Decisions[0].Drain.Step != policy.DrainHold {
 		t.Errorf("%+v, %+v", out.Routers, out.Decisions[0].Drain)
+	}
+}
+
+// However long nobody else takes over, the drain is not done: a reboot would take the
+// last server away.
+func TestADrainIsDoneWhenAnotherRouterAnswers(t *testing.T) {
+	in := segment()
+	in.Drains = map[string]policy.Drain{"web": {Since: epoch}}
+	in.Routers = stayed()
+	hour := []time.Duration{0, time.Second, time.Hour}
+	if out := run(in, hour, nil); out.Decisions[0].Drain.Step != policy.DrainHold || out.Routers[0].Stance != policy.RouterLast {
+		t.Errorf("%+v", out.Decisions[0].Drain)
+	}
+	out := run(in, hour, func(t time.Duration, in *policy.Input) {
+		if t == time.Hour {
+			in.Routers = routerIs(vip.RouterInitialize)
+		}
+	})
+	if out.Decisions[0].Drain.Step != policy.DrainDone {
+		t.Errorf("%+v", out.Decisions[0].Drain)
+	}
+}
+
+func TestADrainedServerWhoseServiceDiesGoes(t *testing.T) {
+	in := segment()
+	in.Drains = map[string]policy.Drain{"web": {Since: epoch}}
+	in.Routers = stayed()
+	out := run(in, []time.Duration{0, time.Second}, func(t time.Duration, in *policy.Input) {
+		if t == time.Second {
+			in.Checks = map[string]policy.Check{"web": verdict(vip.Fail)}
+		}
+	})
+	if out.Routers[0].Stance != policy.RouterOut {
+		t.Errorf("%+v", out.Routers)
+	}
+}
+
+func TestARouterWhoseAddressIsRefusedLeavesItToOthers(t *testing.T) {
+	in := segment()
+	in.Routers = routerIs(vip.RouterActive)
+	a := in.Services[0].Addresses[0].Addr()
+	in.Addresses = map[netip.Addr]vip.Address{a: {Addr: a, State: vip.AddressRefused, Detail: "IPv6 is off"}}
+	out := run(in, []time.Duration{0, time.Second}, nil)
+	if out.Routers[0].Stance != policy.RouterOut || out.Decisions[0].Disposition != policy.Withdrawn || out.DecideAt.IsZero() {
+		t.Errorf("%+v, %+v", out.Routers, out.Decisions[0])
+	}
+	out = run(in, []time.Duration{0, time.Second, 2 * time.Minute}, func(t time.Duration, in *policy.Input) {
+		if t > 0 {
+			in.Routers, in.Addresses = routerIs(vip.RouterInitialize), nil
+		}
+	})
+	if out.Routers[0].Stance != policy.RouterIn {
+		t.Errorf("it is never tried again: %+v", out.Routers)
+	}
+}
+
+func TestUnicastPeersAreOfTheirFamily(t *testing.T) {
+	in := segment()
+	in.Services[0].Addresses = []policy.HostPrefix{host("10.0.1.100"), host("2001:db8:1::100")}
+	in.Links[0].Prefixes = append(in.Links[0].Prefixes, netip.MustParsePrefix("2001:db8:1::2/64"))
+	in.Services[0].VRRP.UnicastPeers = []netip.Addr{netip.MustParseAddr("10.0.1.3"), netip.MustParseAddr("2001:db8:1::3")}
+	out := policy.Decide(in)
+	if len(out.Routers) != 2 || !slices.Equal(out.Routers[0].Peers, []netip.Addr{netip.MustParseAddr("10.0.1.3")}) ||
+		!slices.Equal(out.Routers[1].Peers, []netip.Addr{netip.MustParseAddr("2001:db8:1::3")}) {
+		t.Errorf("%+v", out.Routers)
+	}
+}
+
+// What a router has brought here is no link's own: nothing is sent from it, also while
+// it leaves.
+func TestAVIPIsNoSource(t *testing.T) {
+	in := segment()
+	in.Links[0].Prefixes = []netip.Prefix{netip.MustParsePrefix("10.0.1.100/32")}
+	in.Routers = routerIs(vip.RouterActive)
+	out := policy.Decide(in)
+	if len(out.Routers) != 0 || len(out.Leased) != 2 || out.Decisions[0].Reasons[0].Code != policy.CodeLink {
+		t.Errorf("%+v, %v, %+v", out.Routers, out.Leased, out.Decisions[0])
+	}
+	in.Services = nil
+	r := in.Routers["web"]
+	r.Addresses = []netip.Addr{netip.MustParseAddr("10.0.1.100")}
+	in.Routers = map[string]vip.VirtualRouter{"web": r}
+	if out := policy.Decide(in); !slices.Equal(out.Leased, r.Addresses) {
+		t.Errorf("of a router that leaves: %v", out.Leased)
+	}
+}
+
+func TestTheFileMayNameTheSource(t *testing.T) {
+	in := segment()
+	in.Links[0].Prefixes = append(in.Links[0].Prefixes, netip.MustParsePrefix("10.0.1.9/24"))
+	in.Services[0].VRRP.Source = netip.MustParseAddr("10.0.1.9")
+	if out := policy.Decide(in); out.Routers[0].Source != in.Services[0].VRRP.Source {
+		t.Errorf("%+v", out.Routers)
+	}
+	in.Services[0].VRRP.Source = netip.MustParseAddr("10.0.1.10")
+	if out := policy.Decide(in); len(out.Routers) != 0 || !strings.Contains(out.Decisions[0].Reasons[0].Detail, "10.0.1.10, which source names") {
+		t.Errorf("%+v", out.Decisions[0])
+	}
+}
+
+// A family that cannot take part is told at its addresses; the other serves.
+func TestOneFamilyAloneIsNoWithdrawal(t *testing.T) {
+	in := segment()
+	in.Links[0].Prefixes = []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")}
+	in.Services[0].Addresses = []policy.HostPrefix{host("10.0.1.100"), host("2001:db8:1::100")}
+	in.Routers = map[string]vip.VirtualRouter{"web/ipv4": {Name: "web/ipv4", State: vip.RouterActive, Since: epoch, Answers: true}}
+	dec := policy.Decide(in).Decisions[0]
+	if dec.Disposition != policy.Announced || len(dec.Addresses[1].Reasons) != 1 || dec.Addresses[1].Reasons[0].Code != policy.CodeLink {
+		t.Errorf("%+v", dec)
 	}
 }
 
@@ -316,9 +459,19 @@ func TestWhatAFileMayNotSayOfVRRP(t *testing.T) {
 		"half a second in 2":      {func(s *policy.Service) { s.VRRP.Version, s.VRRP.Interval = 2, 500*time.Millisecond }, "vrrp.advertisement_interval cannot be said in version 2"},
 		"IPv6 in version 2":       {func(s *policy.Service) { s.VRRP.Version = 2; s.Addresses = append(s.Addresses, host("2001:db8::1")) }, "vrrp.version knows no IPv6"},
 		"a password in version 3": {func(s *policy.Service) { s.VRRP.PasswordFile = "x" }, "vrrp.password_file is of version 2"},
-		"a long delay":            {func(s *policy.Service) { s.VRRP.PreemptDelay = 2 * time.Hour }, "vrrp.preempt_delay is out of range"},
-		"an owner that degrades":  {func(s *policy.Service) { s.VRRP.Priority = 255 }, "vrrp.priority is the owner's"},
-		"a stranger that rides":   {func(s *policy.Service) { s.VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.9")} }, "vrrp.unadvertised[0] is no address"},
+		"peers of one family": {func(s *policy.Service) {
+			s.Addresses = append(s.Addresses, host("2001:db8::1"))
+			s.VRRP.UnicastPeers = []netip.Addr{netip.MustParseAddr("10.0.1.3")}
+		}, "vrrp.unicast_peers has no ipv6"},
+		"a group as a peer": {func(s *policy.Service) { s.VRRP.UnicastPeers = []netip.Addr{netip.MustParseAddr("224.0.0.18")} }, "vrrp.unicast_peers[0] is no other"},
+		"a VIP as a peer":   {func(s *policy.Service) { s.VRRP.UnicastPeers = []netip.Addr{netip.MustParseAddr("10.0.1.100")} }, "vrrp.unicast_peers[0] is an address"},
+		"a peer twice": {func(s *policy.Service) {
+			a := netip.MustParseAddr("10.0.1.3")
+			s.VRRP.UnicastPeers = []netip.Addr{a, a}
+		}, "vrrp.unicast_peers[1] is there twice"},
+		"a long delay":           {func(s *policy.Service) { s.VRRP.PreemptDelay = 2 * time.Hour }, "vrrp.preempt_delay is out of range"},
+		"an owner that degrades": {func(s *policy.Service) { s.VRRP.Priority = 255 }, "vrrp.priority is the owner's"},
+		"a stranger that rides":  {func(s *policy.Service) { s.VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.9")} }, "vrrp.unadvertised[0] is no address"},
 		"all ride": {func(s *policy.Service) {
 			s.VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.100"), netip.MustParseAddr("10.0.1.101")}
 		}, "vrrp.unadvertised has every"},

@@ -70,6 +70,9 @@ const (
 var routerTroubleNames = [...]string{"other_version", "other_interval", "other_addresses", "other_password", "other_checksum", "hop_limit", "rival", "owner",
 	"same_address", "other_vrid", "foreign_claim", "carp", "unknown_peer"}
 
+// RouterTroubles is how many there are.
+const RouterTroubles = len(routerTroubleNames)
+
 func (t RouterTrouble) String() string {
 	var names []string
 	for i, n := range routerTroubleNames {
@@ -102,6 +105,7 @@ type VirtualRouter struct {
 	By        netip.Addr // the router that caused it; not valid: none did
 	Priority  uint8      // what it advertises, or would, as Active
 	Answers   bool       // this host answers for the addresses
+	Addresses []netip.Addr
 	Others    []OtherRouter
 	Detail    string // why it cannot take part, and what to do
 }
@@ -113,6 +117,6 @@ type OtherRouter struct {
 	MAC      string
 	VRID     uint8 // 0: it speaks no VRRP
 	Priority uint8
-	Last     time.Time // when it was heard last, to the second
+	Since    time.Time // when it was heard first, or Trouble changed
 	Trouble  RouterTrouble
 }

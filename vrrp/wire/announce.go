@@ -28,6 +28,8 @@ const (
 	// advertisements on the same link, must get through.
 	burst = 64
 	pause = time.Millisecond
+
+	stuck = 10 * time.Millisecond // how long to wait while the agent is
 )
 
 // Announcer tells the neighbours on one link which addresses are here: by ARP
@@ -36,6 +38,7 @@ const (
 type Announcer struct {
 	link    vrrp.Link
 	refresh time.Duration
+	alive   func() bool
 	log     *slog.Logger
 	wanted  latest.Value[[]Announcement]
 
@@ -63,9 +66,10 @@ type queued struct {
 }
 
 // NewAnnouncer makes an Announcer that does nothing until Run. An address is announced
-// again every refresh as long as it is wanted; 0: never.
-func NewAnnouncer(link vrrp.Link, refresh time.Duration, log *slog.Logger) *Announcer {
-	a := &Announcer{link: link, refresh: refresh, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
+// again every refresh as long as it is wanted; 0: never. Nothing is announced while
+// alive says no.
+func NewAnnouncer(link vrrp.Link, refresh time.Duration, alive func() bool, log *slog.Logger) *Announcer {
+	a := &Announcer{link: link, refresh: refresh, alive: alive, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
 	a.say = a.announce
 	return a
 }
@@ -112,6 +116,9 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 // send sends what is due, a burst at most, and says when to come back. Whoever is
 // earliest goes first, so that the first round of all comes before the second of any.
 func (a *Announcer) send(now time.Time) time.Duration {
+	if len(a.queue) > 0 && !a.alive() {
+		return stuck
+	}
 	due := make([]*queued, 0, len(a.queue))
 	next := now.Add(time.Hour)
 	for i := range a.queue {

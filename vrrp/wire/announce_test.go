@@ -36,7 +36,7 @@ func inBubble(t *testing.T, refresh time.Duration, play func(s *speaker)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &speaker{}
 		began := time.Now()
-		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, refresh, slog.New(slog.NewTextHandler(&s.log, nil)))
+		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, refresh, func() bool { return true }, slog.New(slog.NewTextHandler(&s.log, nil)))
 		s.say = func(a netip.Addr) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -99,25 +99,27 @@ func (c *Conn) Wake() {
 func (c *Conn) Listen(links []vrrp.Link) map[string]error {
 	for fd, l := range c.links {
 		if !slices.Contains(links, l.Link) {
-			l.close() // which ends the watch, too
-			delete(c.links, fd)
+			l.close()           // which ends the watch, too
+			delete(c.links, fd) // once for each of its two
 		}
 	}
 	faults := map[string]error{}
 	for _, want := range links {
-		if c.link(want.Name) != nil {
+		if l := c.link(want.Name); l != nil && l.Link == want {
 			continue
 		}
 		l, err := open(want)
-		if err == nil {
-			err = c.watch(l.receiver)
+		for _, fd := range []int{l.receiver, l.claims} {
+			if err == nil {
+				err = c.watch(fd)
+			}
 		}
 		if err != nil {
 			l.close()
 			faults[want.Name] = err
 			continue
 		}
-		c.links[l.receiver] = l
+		c.links[l.receiver], c.links[l.claims] = l, l
 	}
 	return faults
 }
@@ -164,7 +166,10 @@ func (c *Conn) Wait(until time.Time) ([]vrrp.Arrival, error) {
 			_, _ = unix.Read(fd, counter[:])
 		default:
 			l := c.links[fd]
-			more, err := c.receive(l, now)
+			if l == nil {
+				continue // closed here, and held open by a child that is about to begin
+			}
+			more, err := c.receive(l, fd, now)
 			full = full || more
 			if err != nil {
 				failed = fmt.Errorf("receive on %s: %w", l.Name, err)
@@ -195,9 +200,16 @@ func (c *Conn) setTimer(until time.Time) (timeout int, err error) {
 }
 
 // receive reads what a link has, and says whether there may be more.
-func (c *Conn) receive(l *link, now time.Time) (more bool, err error) {
-	for i := range perWait {
-		n, control, from, err := l.read(i)
+func (c *Conn) receive(l *link, fd int, now time.Time) (more bool, err error) {
+	buffers := &l.buffers[0]
+	if fd == l.claims {
+		buffers = &l.buffers[1]
+	}
+	for i := range buffers {
+		if buffers[i] == nil {
+			buffers[i] = make([]byte, mtu)
+		}
+		n, control, from, err := l.read(fd, buffers[i])
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return false, nil
@@ -206,7 +218,7 @@ func (c *Conn) receive(l *link, now time.Time) (more bool, err error) {
 		case err != nil:
 			return false, err
 		}
-		if a, ok := parse(l.buffers[i][:n], from); ok {
+		if a, ok := parse(buffers[i][:n], from); ok && a.MAC != l.mac {
 			a.Link, a.At = l.Name, c.cameAt(control, now)
 			c.arrivals = append(c.arrivals, a)
 		}

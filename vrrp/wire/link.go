@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"golang.org/x/net/bpf"
@@ -12,7 +13,8 @@ import (
 )
 
 const (
-	mtu = 2048 // no advertisement is longer, nor a claim
+	mtu  = 2048    // no advertisement is longer, nor a claim
+	room = 4 << 20 // bytes of advertisements that may wait: some thousands
 
 	// control is CS6, internetwork control, as keepalived and FRR mark theirs.
 	control = 0xc0
@@ -24,21 +26,33 @@ const (
 // link is a link with its sockets.
 type link struct {
 	vrrp.Link
-	receiver  int // a packet socket
+	receiver  int // a packet socket for advertisements
+	claims    int // and one for who says that it has an address
 	four, six int // raw IP sockets that send; they hold the memberships, too
-	buffers   [perWait][]byte
+	mac       [6]byte
+	buffers   [2][perWait][]byte // of receiver, and of claims
 	control   [128]byte
 }
 
 // open opens the sockets of a link. In every case close may be called.
 func open(want vrrp.Link) (*link, error) {
-	l := &link{Link: want, receiver: -1, four: -1, six: -1}
-	for _, step := range []func() error{l.openReceiver, l.openFour, l.openSix} {
+	l := &link{Link: want, receiver: -1, claims: -1, four: -1, six: -1}
+	for _, step := range []func() error{l.findMAC, l.openReceivers, l.openFour, l.openSix} {
 		if err := step(); err != nil {
 			return l, explain(want.Name, err)
 		}
 	}
 	return l, nil
+}
+
+// findMAC looks which MAC is ours: a switch may send our own frames back.
+func (l *link) findMAC() error {
+	ifi, err := net.InterfaceByIndex(l.Index)
+	if err != nil || len(ifi.HardwareAddr) != 6 {
+		return unix.ENODEV
+	}
+	l.mac = [6]byte(ifi.HardwareAddr)
+	return nil
 }
 
 // explain says what to do about an error of opening.
@@ -47,13 +61,13 @@ func explain(name string, err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("open sockets for VRRP on %s: %w: give the agent the capability CAP_NET_RAW", name, err)
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("there is no link %s, or it was just made anew", name)
+		return fmt.Errorf("there is no Ethernet link %s, or it was just made anew", name)
 	}
 	return fmt.Errorf("open sockets for VRRP on %s: %w", name, err)
 }
 
 func (l *link) close() {
-	for _, fd := range []*int{&l.receiver, &l.four, &l.six} {
+	for _, fd := range []*int{&l.receiver, &l.claims, &l.four, &l.six} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 			*fd = -1
@@ -61,42 +75,82 @@ func (l *link) close() {
 	}
 }
 
-// openReceiver opens the packet socket. Its filter is there before the link is, so that
-// nothing comes through that was not asked for.
-func (l *link) openReceiver() (err error) {
-	if l.receiver, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+// openReceivers opens the packet sockets. Advertisements have one of their own, with
+// room for many: a storm of ARP must not take their place.
+func (l *link) openReceivers() (err error) {
+	if l.receiver, err = l.openReceiver(advertisements); err != nil {
 		return err
 	}
-	if err := filter(l.receiver, wanted); err != nil {
+	// Beyond net.core.rmem_max it takes CAP_NET_ADMIN, without which the most there is must do.
+	if err := unix.SetsockoptInt(l.receiver, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room); err != nil {
+		_ = unix.SetsockoptInt(l.receiver, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
+	}
+	l.claims, err = l.openReceiver(claims)
+	return err
+}
+
+// openReceiver opens a packet socket. Its filter is there before the link is, so that
+// nothing comes through that was not asked for.
+func (l *link) openReceiver(program []bpf.Instruction) (fd int, err error) {
+	if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return -1, err
+	}
+	if err := prepareReceiver(fd, l.Index, program); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func prepareReceiver(fd, index int, program []bpf.Instruction) error {
+	if err := filter(fd, program); err != nil {
 		return err
 	}
 	for _, option := range [...][2]int{{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}, {unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING}} {
-		if err := unix.SetsockoptInt(l.receiver, option[0], option[1], 1); err != nil {
+		if err := unix.SetsockoptInt(fd, option[0], option[1], 1); err != nil {
 			return err
 		}
 	}
-	return unix.Bind(l.receiver, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: l.Index})
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: index})
 }
 
 func bigEndian(v uint16) uint16 { return v<<8 | v>>8 }
 
-// wanted are advertisements over IPv4 and IPv6, ARP, and neighbor advertisements. It
-// sees packets from the network header on.
-var wanted = []bpf.Instruction{
-	bpf.LoadExtension{Num: bpf.ExtProto},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_ARP, SkipTrue: 9},
+// untagged drops what belongs to a VLAN: the kernel shows it to the link below, too,
+// with the tag taken off. What is behind it sees packets from the network header on.
+func untagged(program ...bpf.Instruction) []bpf.Instruction {
+	return append([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtVLANTag},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xfff}, // the VLAN; 0 is a priority alone
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.LoadExtension{Num: bpf.ExtProto},
+	}, program...)
+}
+
+// advertisements are VRRP over IPv4 and IPv6.
+var advertisements = untagged(
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IP, SkipFalse: 2},
 	bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipTrue: 6, SkipFalse: 7},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IPV6, SkipFalse: 6},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipTrue: 3, SkipFalse: 4},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IPV6, SkipFalse: 3},
 	bpf.LoadAbsolute{Off: 6, Size: 1}, // next header
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipTrue: 3},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipFalse: 1},
+	bpf.RetConstant{Val: mtu},
+	bpf.RetConstant{Val: 0},
+)
+
+// claims are ARP, and neighbor advertisements.
+var claims = untagged(
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_ARP, SkipTrue: 5},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IPV6, SkipFalse: 5},
+	bpf.LoadAbsolute{Off: 6, Size: 1}, // next header
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpv6, SkipFalse: 3},
 	bpf.LoadAbsolute{Off: 40, Size: 1}, // type
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: neighborAdvertisement, SkipFalse: 1},
 	bpf.RetConstant{Val: mtu},
 	bpf.RetConstant{Val: 0},
-}
+)
 
 // nothing is for the sockets that only send.
 var nothing = []bpf.Instruction{bpf.RetConstant{Val: 0}}
@@ -172,12 +226,9 @@ func (l *link) sendsOnly(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7)
 }
 
-// read reads one packet into buffer i.
-func (l *link) read(i int) (n int, control []byte, from *unix.SockaddrLinklayer, err error) {
-	if l.buffers[i] == nil {
-		l.buffers[i] = make([]byte, mtu)
-	}
-	n, oobn, _, sa, err := unix.Recvmsg(l.receiver, l.buffers[i], l.control[:], 0)
+// read reads one packet from a receiver into buffer.
+func (l *link) read(fd int, buffer []byte) (n int, control []byte, from *unix.SockaddrLinklayer, err error) {
+	n, oobn, _, sa, err := unix.Recvmsg(fd, buffer, l.control[:], 0)
 	if err != nil {
 		return 0, nil, nil, err
 	}

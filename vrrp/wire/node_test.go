@@ -100,7 +100,7 @@ func runNode(args []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	host := &addresses{announcer: NewAnnouncer(c.Interface, 0, log), log: log}
+	host := &addresses{announcer: NewAnnouncer(c.Interface, 0, func() bool { return true }, log), log: log}
 	go host.announcer.Run(ctx)
 	engine := vrrp.New(vrrp.Options{Conn: conn, Host: host, Alive: func() bool { return true }, Log: log, Report: func(r vrrp.Report) {
 		text, _ := json.Marshal(r)

@@ -891,8 +891,8 @@ type OtherRouter struct {
 	Vrid uint32 `protobuf:"varint,3,opt,name=vrid,proto3" json:"vrid,omitempty"`
 	// As it said last; 0: it leaves.
 	Priority uint32 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
-	// When it was heard last, to the second.
-	Last *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	// When it was heard first, or trouble changed.
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
 	// What is wrong with it; empty: nothing.
 	Trouble       []RouterTrouble_Enum `protobuf:"varint,6,rep,packed,name=trouble,proto3,enum=anyvip.v1.RouterTrouble_Enum" json:"trouble,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -957,9 +957,9 @@ func (x *OtherRouter) GetPriority() uint32 {
 	return 0
 }
 
-func (x *OtherRouter) GetLast() *timestamppb.Timestamp {
+func (x *OtherRouter) GetSince() *timestamppb.Timestamp {
 	if x != nil {
-		return x.Last
+		return x.Since
 	}
 	return nil
 }
@@ -2375,13 +2375,13 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\aanswers\x18\n" +
 	" \x01(\bR\aanswers\x12.\n" +
 	"\x06others\x18\v \x03(\v2\x16.anyvip.v1.OtherRouterR\x06others\x12\x16\n" +
-	"\x06detail\x18\f \x01(\tR\x06detail\"\xd2\x01\n" +
+	"\x06detail\x18\f \x01(\tR\x06detail\"\xd4\x01\n" +
 	"\vOtherRouter\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
 	"\x04vrid\x18\x03 \x01(\rR\x04vrid\x12\x1a\n" +
-	"\bpriority\x18\x04 \x01(\rR\bpriority\x12.\n" +
-	"\x04last\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x127\n" +
+	"\bpriority\x18\x04 \x01(\rR\bpriority\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x127\n" +
 	"\atrouble\x18\x06 \x03(\x0e2\x1d.anyvip.v1.RouterTrouble.EnumR\atrouble\"\xcd\x01\n" +
 	"\vDrainIntent\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
@@ -2586,7 +2586,7 @@ var file_anyvip_v1_control_proto_depIdxs = []int32{
 	29, // 19: anyvip.v1.VirtualRouter.since:type_name -> google.protobuf.Timestamp
 	33, // 20: anyvip.v1.VirtualRouter.cause:type_name -> anyvip.v1.RouterCause.Enum
 	12, // 21: anyvip.v1.VirtualRouter.others:type_name -> anyvip.v1.OtherRouter
-	29, // 22: anyvip.v1.OtherRouter.last:type_name -> google.protobuf.Timestamp
+	29, // 22: anyvip.v1.OtherRouter.since:type_name -> google.protobuf.Timestamp
 	34, // 23: anyvip.v1.OtherRouter.trouble:type_name -> anyvip.v1.RouterTrouble.Enum
 	29, // 24: anyvip.v1.DrainIntent.since:type_name -> google.protobuf.Timestamp
 	29, // 25: anyvip.v1.DrainIntent.until:type_name -> google.protobuf.Timestamp
