@@ -130,21 +130,21 @@ func (l *loop) recordRouters(before, after map[string]vip.VirtualRouter) {
 			}
 			l.record(r)
 		}
-		known := map[vip.OtherRouter]bool{}
+		known := map[vip.OtherRouter]vip.RouterTrouble{}
 		for _, o := range was.Others {
-			known[atOdds(o)] = true
+			known[who(o)] = o.Trouble
 		}
 		for _, o := range is.Others {
-			if o.Trouble != 0 && !known[atOdds(o)] {
-				l.record(event.Record{Kind: event.KindRouter, Name: name, To: "at odds", Reason: o.Trouble.String() + ": " + o.Addr.String() + ", MAC " + o.MAC})
+			if worse := o.Trouble &^ known[who(o)]; worse != 0 {
+				l.record(event.Record{Kind: event.KindRouter, Name: name, To: "at odds", Reason: worse.String() + ": " + o.Addr.String() + ", MAC " + o.MAC})
 			}
 		}
 	}
 }
 
-// atOdds is what makes somebody else's trouble another one.
-func atOdds(o vip.OtherRouter) vip.OtherRouter {
-	return vip.OtherRouter{Addr: o.Addr, MAC: o.MAC, VRID: o.VRID, Trouble: o.Trouble}
+// who is somebody else, whatever he says.
+func who(o vip.OtherRouter) vip.OtherRouter {
+	return vip.OtherRouter{Addr: o.Addr, MAC: o.MAC, VRID: o.VRID}
 }
 
 // sessionNews says whether a change is worth an event: coming up, going down,
