@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,12 +31,13 @@ import (
 const (
 	nodeRole  = "vrrp-node"
 	sniffRole = "vrrp-sniff"
+	tagRole   = "vrrp-tag"
 )
 
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the nodes: a second each otherwise
 	lab.Init()
-	roles := map[string]func([]string) error{nodeRole: runNode, sniffRole: runSniff}
+	roles := map[string]func([]string) error{nodeRole: runNode, sniffRole: runSniff, tagRole: runTag}
 	if role := roles[os.Args[0]]; role != nil {
 		if err := role(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -180,6 +182,34 @@ func runSniff(args []string) error {
 			fmt.Println(hex.EncodeToString(b[:n]))
 		}
 	}
+}
+
+// runTag advertises with priority 150 on a VLAN of a link, without an end.
+func runTag(args []string) error {
+	ifi, err := net.InterfaceByName(args[0])
+	if err != nil {
+		return err
+	}
+	vlan, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	src := netip.MustParseAddr("10.77.0.2")
+	ad := vrrp.Advertisement{Version: 3, VRID: 51, Priority: 150, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("10.77.0.200")}}
+	packet := ad.Append(nil, src, vrrp.Group4)
+	frame := []byte{0x01, 0, 0x5e, 0, 0, 0x12, 2, 0, 0, 0, 0, 2, 0x81, 0, byte(vlan >> 8), byte(vlan), 8, 0,
+		0x45, 0xc0, 0, byte(20 + len(packet)), 0, 1, 0, 0, 255, vrrp.Protocol, 0, 0, 10, 77, 0, 2, 224, 0, 0, 18}
+	frame = append(frame, packet...)
+	for range time.Tick(300 * time.Millisecond) {
+		if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: ifi.Index, Halen: 6}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lines are what a process says, as it says it.

@@ -254,6 +254,7 @@ func blank(f flavour, b []byte) {
 
 // TestTheFirewallOfThisHostDoesNotMakeTwoActives: advertisements are read before it.
 func TestTheFirewallOfThisHostDoesNotMakeTwoActives(t *testing.T) {
+	t.Parallel()
 	labtest.Need(t, "root", "ip", "keepalived", "nft")
 	p := newPair(t)
 	f := flavours[3]
@@ -269,6 +270,7 @@ func TestTheFirewallOfThisHostDoesNotMakeTwoActives(t *testing.T) {
 }
 
 func TestAChecksumOfTheOtherKindIsTold(t *testing.T) {
+	t.Parallel()
 	labtest.Need(t, "root", "ip", "keepalived")
 	p := newPair(t)
 	f := flavours[3]
@@ -285,6 +287,7 @@ func TestAChecksumOfTheOtherKindIsTold(t *testing.T) {
 // TestPacketsOutliveAStall: one that is stopped finds them in its queue, with the time
 // at which they came, and does not take over.
 func TestPacketsOutliveAStall(t *testing.T) {
+	t.Parallel()
 	labtest.Need(t, "root", "ip", "keepalived")
 	p := newPair(t)
 	f := flavours[3]
@@ -299,5 +302,26 @@ func TestPacketsOutliveAStall(t *testing.T) {
 		if has(p.s1, f.vips()) {
 			t.Fatal("we took over after a stall")
 		}
+	}
+}
+
+// TestAnotherVLANIsAnotherSegment: the kernel shows what is tagged to the link below,
+// too. VLAN 0 is a priority alone.
+func TestAnotherVLANIsAnotherSegment(t *testing.T) {
+	labtest.Need(t, "root", "ip")
+	for vlan, want := range map[string]vip.RouterState{"10": vip.RouterActive, "0": vip.RouterBackup} {
+		t.Run(vlan, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			p.s2.Start(asRole(t, p.s2, tagRole, "s1", vlan))
+			n := startNode(t, p.s1, flavours[3].ours(100))
+			if want == vip.RouterBackup {
+				n.reports("it hears the other router", func(r map[string]any) bool { return r["Others"] != nil })
+				return
+			}
+			if r := n.reports("it hears nobody", state(want)); r["Cause"] != float64(vip.RouterNothingHeard) || r["Others"] != nil {
+				t.Errorf("%v", r)
+			}
+		})
 	}
 }
