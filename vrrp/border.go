@@ -68,6 +68,7 @@ type Answer struct {
 	// unsolicited NA, once the addresses are there; anew when it is higher than before.
 	// 0: not, or no more.
 	Announce uint64
+	Refresh  time.Duration // Candidacy.Refresh
 }
 
 // Stance is how far a virtual router takes part.
@@ -86,9 +87,10 @@ type Candidacy struct {
 	Interface Link
 	Source    netip.Addr // what its advertisements come from: primary IPv4 or link-local address of Interface
 	Router    Router
-	Peers     []netip.Addr // advertisements go to these, and come from these; none: multicast
-	Rides     []netip.Addr // addresses that share its fate and are not advertised
-	Defend    bool         // announce against a foreign claim, once in ten seconds
+	Peers     []netip.Addr  // advertisements go to these, and come from these; none: multicast
+	Rides     []netip.Addr  // addresses that share its fate and are not advertised
+	Refresh   time.Duration // announce again every so often; 0: never
+	Defend    bool          // announce against a foreign claim, once in ten seconds
 	Stance    Stance
 }
 

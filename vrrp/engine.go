@@ -214,7 +214,8 @@ func (e *Engine) announce(r *router) {
 }
 
 func (e *Engine) answer(r *router) {
-	a := Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held, Interval: r.wish.Router.Interval}
+	a := Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held,
+		Interval: r.wish.Router.Interval, Refresh: r.wish.Refresh}
 	if r.speaks {
 		a.Announce = r.count
 	}

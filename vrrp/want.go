@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -48,13 +49,16 @@ func (e *Engine) apply(d Desired, now time.Time) {
 func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	r := e.routers[c.Name]
 	if r != nil && r.wish.key() != c.key() {
-		// Another virtual router: the old one has no time to leave politely.
-		e.perform(r, r.Shutdown(now))
-		e.drop(r)
+		// Another virtual router: the old one leaves as one that is not wanted.
+		name := fmt.Sprintf("%s (VRID %d on %s)", c.Name, r.wish.Router.VRID, r.wish.Interface.Name)
+		if older := e.routers[name]; older != nil {
+			e.drop(older)
+		}
+		e.rename(r, name)
 		r = nil
 	}
 	if old := e.byKey[c.key()]; r == nil && old != nil {
-		r = e.rename(old, c)
+		r = e.rename(old, c.Name)
 	}
 	if r == nil {
 		r = &router{Machine: NewMachine(c.Router, c.Source), wish: c, index: -1}
@@ -65,7 +69,7 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	r.going = false
 	r.wish = c
 	e.trouble(r, &r.fault, fault)
-	if r.held && (old.Interface != c.Interface || old.Router.Interval != c.Router.Interval || !slices.Equal(old.addresses(), c.addresses())) {
+	if r.held && (old.Interface != c.Interface || old.Refresh != c.Refresh || old.Router.Interval != c.Router.Interval || !slices.Equal(old.addresses(), c.addresses())) {
 		if r.speaks {
 			e.announce(r)
 		} else {
@@ -82,11 +86,11 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 
 // rename gives a virtual router another name: its service was renamed, and the
 // routers on the link must not notice.
-func (e *Engine) rename(r *router, c Candidacy) *router {
+func (e *Engine) rename(r *router, name string) *router {
 	old := r.wish.Name
 	delete(e.routers, old)
-	r.wish.Name = c.Name
-	e.routers[c.Name] = r
+	r.wish.Name = name
+	e.routers[name] = r
 	if r.held {
 		e.answer(r)
 		e.options.Host.Answer(Answer{Router: old, Interface: r.wish.Interface, Addresses: r.wish.addresses()})

@@ -91,7 +91,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.leases = lease.New(lease.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.leasesFound, Log: part(o.Log, "lease")})
-	a.segment = newSegment(a.leases.Apply, func(l vrrp.Link) announces { return wire.NewAnnouncer(l, 0, a.Alive, part(o.Log, "announce")) })
+	a.segment = newSegment(a.leases.Apply, func(l vrrp.Link) announces { return wire.NewAnnouncer(l, a.Alive, part(o.Log, "announce")) })
 	a.vrrp = vrrp.New(vrrp.Options{Conn: a.conn, Host: a.segment, Alive: a.Alive, Report: a.mail.routers, Log: part(o.Log, "vrrp")})
 	a.find = neighbor.New(neighbor.Options{Report: a.mail.neighbors, Log: part(o.Log, "neighbor")})
 	a.hints = hint.New(hint.Options{Hint: a.hint, Report: a.mail.blind, Log: part(o.Log, "hint")})
@@ -139,6 +139,9 @@ func (a *Agent) leasesFound(r lease.Report) {
 }
 
 func (a *Agent) runVRRP(ctx context.Context) error {
+	if err := wire.Realtime(); err != nil {
+		a.log.Info("no real-time priority", "part", "vrrp", "reason", err.Error())
+	}
 	err := a.vrrp.Run(ctx)
 	return errors.Join(err, a.conn.Close())
 }

@@ -121,7 +121,7 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 			held[addr] = true
 			leases = append(leases, lease.Lease{Addr: addr, Link: a.Interface.Name, Index: a.Interface.Index, Interval: a.Interval, Held: true})
 			if a.Announce > 0 && s.present[addr] {
-				announcements[a.Interface] = append(announcements[a.Interface], wire.Announcement{Addr: addr, Count: a.Announce})
+				announcements[a.Interface] = append(announcements[a.Interface], wire.Announcement{Addr: addr, Count: a.Announce, Refresh: a.Refresh})
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func candidacies(list []policy.RouterWant, secret func(file string) string) []vr
 		}
 		out[i] = vrrp.Candidacy{Name: w.Name, Interface: vrrp.Link{Name: w.Link.Name, Index: w.Link.Index}, Source: w.Source,
 			Router: vrrp.Router{Advertisement: ad, Preempt: c.Preempt, PreemptDelay: c.PreemptDelay},
-			Peers:  w.Peers, Rides: w.Rides, Defend: c.Defend, Stance: stances[w.Stance]}
+			Peers:  w.Peers, Rides: w.Rides, Refresh: c.Refresh, Defend: c.Defend, Stance: stances[w.Stance]}
 	}
 	return out
 }

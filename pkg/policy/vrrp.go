@@ -25,6 +25,7 @@ type VRRP struct {
 	PasswordFile string        `yaml:"password_file" doc:"file whose first line is version 2's simple password, 1 to 8 bytes. Everybody on the segment can read it there: it guards against mistakes, nothing else"`
 	Checksum     VRRPChecksum  `yaml:"checksum" default:"pseudo_header" doc:"of version 3 over IPv4: pseudo_header as keepalived and FRR have it, or plain as RFC 9568 has it; both are accepted"`
 	Unadvertised []netip.Addr  `yaml:"unadvertised" doc:"addresses of the service that are not in the advertisements, where they would be too many: they share the others' fate"`
+	Refresh      time.Duration `yaml:"announce_refresh" doc:"announce the addresses again every so often, also when nothing happened: for switches that forget; 0s: never"`
 	Defend       bool          `yaml:"defend" doc:"announce the addresses again, at most once in 10s, when somebody else claims one"`
 }
 
@@ -105,6 +106,9 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 	}
 	if v.PreemptDelay < 0 || v.PreemptDelay > time.Hour {
 		blame("preempt_delay", v.PreemptDelay.String(), "is out of range", "0s to 1h")
+	}
+	if v.Refresh != 0 && (v.Refresh < time.Second || v.Refresh > 24*time.Hour) {
+		blame("announce_refresh", v.Refresh.String(), "is out of range", "0s, or 1s to 24h")
 	}
 	if v.Priority == ownerPriority && v.Degraded.LowerBy > 0 && s.canDegrade() {
 		blame("priority", "255", "is the owner's, and an owner cannot be degraded", "require with local checks alone and degraded: {lower_by: 0}, or a priority of 1 to 254")

@@ -36,11 +36,10 @@ const (
 // announcements (RFC 5227, section 3) and unsolicited neighbor advertisements (RFC 4861,
 // section 7.2.6).
 type Announcer struct {
-	link    vrrp.Link
-	refresh time.Duration
-	alive   func() bool
-	log     *slog.Logger
-	wanted  latest.Value[[]Announcement]
+	link   vrrp.Link
+	alive  func() bool
+	log    *slog.Logger
+	wanted latest.Value[[]Announcement]
 
 	// From here on owned by Run's goroutine.
 	say     func(netip.Addr) error // sends one frame
@@ -55,6 +54,8 @@ type Announcer struct {
 type Announcement struct {
 	Addr  netip.Addr
 	Count uint64 // a higher one than before: begin anew
+
+	Refresh time.Duration // announce again every so often as long as it is wanted; 0: never
 }
 
 // queued is an address on its way through the rounds.
@@ -65,11 +66,10 @@ type queued struct {
 	next  time.Time // zero: done, and there is no refresh
 }
 
-// NewAnnouncer makes an Announcer that does nothing until Run. An address is announced
-// again every refresh as long as it is wanted; 0: never. Nothing is announced while
+// NewAnnouncer makes an Announcer that does nothing until Run. Nothing is announced while
 // alive says no.
-func NewAnnouncer(link vrrp.Link, refresh time.Duration, alive func() bool, log *slog.Logger) *Announcer {
-	a := &Announcer{link: link, refresh: refresh, alive: alive, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
+func NewAnnouncer(link vrrp.Link, alive func() bool, log *slog.Logger) *Announcer {
+	a := &Announcer{link: link, alive: alive, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
 	a.say = a.announce
 	return a
 }
@@ -109,6 +109,7 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 			q = queued{Announcement: w, began: now, next: now}
 			a.close() // the link may have another MAC by now
 		}
+		q.Refresh = w.Refresh
 		a.queue = append(a.queue, q)
 	}
 }
@@ -157,8 +158,8 @@ func (a *Announcer) advance(q *queued, now time.Time) {
 	switch {
 	case q.round < len(rounds):
 		q.next = q.began.Add(rounds[q.round])
-	case a.refresh > 0:
-		q.next = now.Add(a.refresh)
+	case q.Refresh > 0:
+		q.next = now.Add(q.Refresh)
 	default:
 		q.next = time.Time{}
 	}

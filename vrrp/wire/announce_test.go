@@ -31,12 +31,12 @@ type speaker struct {
 	log    bytes.Buffer
 }
 
-func inBubble(t *testing.T, refresh time.Duration, play func(s *speaker)) {
+func inBubble(t *testing.T, play func(s *speaker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &speaker{}
 		began := time.Now()
-		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, refresh, func() bool { return true }, slog.New(slog.NewTextHandler(&s.log, nil)))
+		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, func() bool { return true }, slog.New(slog.NewTextHandler(&s.log, nil)))
 		s.say = func(a netip.Addr) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -83,14 +83,14 @@ var one = netip.MustParseAddr("10.0.0.1")
 
 func many(n int) (list []Announcement) {
 	for i := range n {
-		list = append(list, Announcement{netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 1})
+		list = append(list, Announcement{Addr: netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), Count: 1})
 	}
 	return list
 }
 
 func TestAnAddressIsAnnouncedInRounds(t *testing.T) {
-	inBubble(t, 0, func(s *speaker) {
-		s.Set([]Announcement{{one, 1}})
+	inBubble(t, func(s *speaker) {
+		s.Set([]Announcement{{Addr: one, Count: 1}})
 		time.Sleep(time.Hour)
 		if got := times(s.took()); !slices.Equal(got, rounds[:]) {
 			t.Errorf("%v", got)
@@ -99,15 +99,15 @@ func TestAnAddressIsAnnouncedInRounds(t *testing.T) {
 }
 
 func TestTheSameAgainChangesNothingAndAHigherCountBeginsAnew(t *testing.T) {
-	inBubble(t, 0, func(s *speaker) {
-		s.Set([]Announcement{{one, 1}})
+	inBubble(t, func(s *speaker) {
+		s.Set([]Announcement{{Addr: one, Count: 1}})
 		time.Sleep(time.Second)
-		s.Set([]Announcement{{one, 1}})
+		s.Set([]Announcement{{Addr: one, Count: 1}})
 		time.Sleep(9 * time.Second)
 		if got := times(s.took()); !slices.Equal(got, rounds[:]) {
 			t.Errorf("%v", got)
 		}
-		s.Set([]Announcement{{one, 2}})
+		s.Set([]Announcement{{Addr: one, Count: 2}})
 		time.Sleep(time.Minute)
 		if got := s.took(); len(got) != len(rounds) || got[0].at != 10*time.Second {
 			t.Errorf("%v", got)
@@ -116,8 +116,8 @@ func TestTheSameAgainChangesNothingAndAHigherCountBeginsAnew(t *testing.T) {
 }
 
 func TestWhatIsNotWantedAnyMoreIsNotAnnounced(t *testing.T) {
-	inBubble(t, time.Minute, func(s *speaker) {
-		s.Set([]Announcement{{one, 1}})
+	inBubble(t, func(s *speaker) {
+		s.Set([]Announcement{{Addr: one, Count: 1, Refresh: time.Minute}})
 		time.Sleep(time.Second)
 		s.took()
 		s.Set(nil)
@@ -129,8 +129,8 @@ func TestWhatIsNotWantedAnyMoreIsNotAnnounced(t *testing.T) {
 }
 
 func TestRefresh(t *testing.T) {
-	inBubble(t, time.Minute, func(s *speaker) {
-		s.Set([]Announcement{{one, 1}})
+	inBubble(t, func(s *speaker) {
+		s.Set([]Announcement{{Addr: one, Count: 1, Refresh: time.Minute}})
 		time.Sleep(3*time.Minute + 6*time.Second)
 		if got := s.took(); len(got) != len(rounds)+3 {
 			t.Errorf("%v", got)
@@ -141,7 +141,7 @@ func TestRefresh(t *testing.T) {
 // The first round of a thousand addresses is over before the second of any, in little
 // time, and never in one row.
 func TestManyAddressesAreAnnouncedRoundByRound(t *testing.T) {
-	inBubble(t, 0, func(s *speaker) {
+	inBubble(t, func(s *speaker) {
 		s.Set(many(1000))
 		time.Sleep(time.Minute)
 		got := s.took()
@@ -167,7 +167,7 @@ func TestManyAddressesAreAnnouncedRoundByRound(t *testing.T) {
 }
 
 func TestAnErrorIsLoggedOnceAndTriedAgain(t *testing.T) {
-	inBubble(t, 0, func(s *speaker) {
+	inBubble(t, func(s *speaker) {
 		s.fail(errors.New("the link is down"))
 		s.Set(many(3))
 		time.Sleep(10 * time.Second)

@@ -102,7 +102,7 @@ func runNode(args []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	host := &addresses{announcer: NewAnnouncer(c.Interface, 0, func() bool { return true }, log), log: log}
+	host := &addresses{announcer: NewAnnouncer(c.Interface, func() bool { return true }, log), log: log}
 	go host.announcer.Run(ctx)
 	engine := vrrp.New(vrrp.Options{Conn: conn, Host: host, Alive: func() bool { return true }, Log: log, Report: func(r vrrp.Report) {
 		text, _ := json.Marshal(r)
@@ -151,7 +151,7 @@ func (h *addresses) Answer(a vrrp.Answer) {
 			h.log.Error("cannot add", "addr", addr, "error", string(out))
 		}
 		if a.Announce > 0 {
-			list = append(list, Announcement{addr, a.Announce})
+			list = append(list, Announcement{Addr: addr, Count: a.Announce})
 		}
 	}
 	h.announcer.Set(list)
