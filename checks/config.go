@@ -29,7 +29,7 @@ type Config struct {
 	Scope        vip.Scope     `yaml:"scope" default:"local" doc:"local: a failure withdraws; dependency: it degrades at most; advisory: it is only shown"`
 	SlowAfter    time.Duration `yaml:"degraded_above" doc:"a pass that took longer counts as degraded, up to timeout; default: never"`
 	OnTimeout    vip.OnTimeout `yaml:"on_timeout" default:"fail" doc:"what no answer in time means: fail; degrade; absorb: the verdict stays, since a busy server's share would only bury the others"`
-	OnGone       vip.OnGone    `yaml:"on_gone" default:"down" doc:"after the kernel has told that the listener ended, a probe that is refused means: down, at once; probe: one failure like any other, as always where no service refers to the check with scope local"`
+	OnGone       vip.OnGone    `yaml:"on_gone" default:"auto" doc:"after the kernel has told that the listener ended, a probe that is refused means: down, at once; probe: one failure like any other; auto: down for services in mode ecmp, probe where only services in mode vrrp refer to the check. It is probe always where no service refers to the check with scope local"`
 	GoneGrace    time.Duration `yaml:"gone_grace" doc:"that probe waits so long, and every other one with it, for a listener that comes back; 0s to 1m"`
 	Watch        *Watch        `yaml:"watch" doc:"what else, when it changes, makes a probe come at once, at most ten times a second. The end of a listener at the probed address is watched anyway"`
 	ErrorHold    time.Duration `yaml:"error_hold" default:"60s" doc:"how long a check that cannot ask keeps its last verdict, 0s to 24h"`

@@ -379,9 +379,10 @@ func (l *loop) take(c *config.Config) {
 	l.config = c
 	facts := make(map[string]policy.Check, len(c.Checks))
 	known := make(map[string]*check, len(c.Checks))
-	local := localChecks(c)
+	local := localChecks(c, policy.ModeECMP, policy.ModeVRRP)
+	overBGP := localChecks(c, policy.ModeECMP)
 	for _, cc := range c.Checks {
-		params := paramsOf(cc, local[cc.Name])
+		params := paramsOf(cc, local[cc.Name], overBGP[cc.Name])
 		k := l.checks[cc.Name]
 		if k == nil {
 			k = &check{health: health.New(params, l.at)}
@@ -399,18 +400,24 @@ func (l *loop) take(c *config.Config) {
 	l.input.Peers, l.input.ImportDefault = policyPeers(c.BGP.Peers), c.BGP.ImportDefault
 }
 
-// localChecks are the checks that a service refers to as local.
-func localChecks(c *config.Config) map[string]bool {
+// localChecks are the checks that a service in one of the modes refers to as local.
+func localChecks(c *config.Config, modes ...policy.Mode) map[string]bool {
 	scopes := make(map[string]vip.Scope, len(c.Checks))
 	for _, cc := range c.Checks {
 		scopes[cc.Name] = cc.Scope
 	}
-	return policy.Local(c.Services, scopes)
+	return policy.Local(c.Services, scopes, modes...)
 }
 
-func paramsOf(c checks.Config, local bool) health.Params {
+func paramsOf(c checks.Config, local, overBGP bool) health.Params {
 	p := health.Params{Rise: c.Rise, Fall: c.Fall, ErrorHold: c.ErrorHold, OnError: c.OnError,
 		OnTimeout: c.OnTimeout, OnGone: c.OnGone, SlowAfter: c.SlowAfter}
+	if p.OnGone == vip.OnGoneAuto {
+		p.OnGone = vip.OnGoneProbe
+		if overBGP {
+			p.OnGone = vip.OnGoneDown
+		}
+	}
 	if !local {
 		p.OnGone = vip.OnGoneProbe // what others share, and what withdraws nothing, is not judged by one listener
 	}

@@ -215,16 +215,19 @@ func (d *decider) addLeaves(out *[]leaf, r Require, floor vip.Level, via string)
 	}
 }
 
-// Local are the checks that can withdraw a service by themselves: at least one refers to
-// them as local, directly or through services that it refers to. scopes are the checks'
-// own, by name, which count where a reference says nothing else.
-func Local(services []Service, scopes map[string]vip.Scope) map[string]bool {
+// Local are the checks that can withdraw a service in one of the modes by themselves: at
+// least one refers to them as local, directly or through services that it refers to.
+// scopes are the checks' own, by name, which count where a reference says nothing else.
+func Local(services []Service, scopes map[string]vip.Scope, modes ...Mode) map[string]bool {
 	d := decider{in: Input{Services: services, Checks: make(map[string]Check, len(scopes))}}
 	for name, s := range scopes {
 		d.in.Checks[name] = Check{Scope: s}
 	}
 	local := make(map[string]bool, len(scopes))
 	for i := range services {
+		if !slices.Contains(modes, services[i].Mode) {
+			continue
+		}
 		for _, l := range d.leaves(&services[i]) {
 			if l.floor == vip.LevelFail {
 				local[l.check] = true

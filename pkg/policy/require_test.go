@@ -89,7 +89,7 @@ func TestALocalCheckIsOneThatAServiceRefersToAsLocal(t *testing.T) {
 			for i, r := range tc.services {
 				services = append(services, policy.Service{Name: fmt.Sprintf("s%d", i), Require: r})
 			}
-			if got := slices.Sorted(maps.Keys(policy.Local(services, scopes))); !slices.Equal(got, tc.want) {
+			if got := slices.Sorted(maps.Keys(policy.Local(services, scopes, policy.ModeECMP))); !slices.Equal(got, tc.want) {
 				t.Errorf("local %v, want %v", got, tc.want)
 			}
 		})

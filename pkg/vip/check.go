@@ -72,16 +72,17 @@ type OnGone uint8
 const (
 	OnGoneDown  OnGone = iota // one probe that is refused is enough
 	OnGoneProbe               // it is one failure like any other
+	OnGoneAuto                // down for services over BGP, which withdraw cheaply; probe for those of VRRP, whose address moves
 )
 
-var onGoneNames = [...]string{"down", "probe"}
+var onGoneNames = [...]string{"down", "probe", "auto"}
 
 func (o OnGone) String() string { return onGoneNames[o] }
 
 // MarshalText writes the name.
 func (o OnGone) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// UnmarshalText reads down or probe.
+// UnmarshalText reads auto, down or probe.
 func (o *OnGone) UnmarshalText(text []byte) (err error) {
 	*o, err = word[OnGone](onGoneNames[:], text)
 	return err
