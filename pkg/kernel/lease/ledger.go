@@ -1,0 +1,97 @@
+package lease
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/anyvip/anyvip/pkg/durable"
+)
+
+// life is how long an address can live at most. A ledger of another life says nothing
+// about this one.
+type life struct {
+	Boot  string `json:"boot_id"`                // this boot of the kernel
+	Netns string `json:"netns_cookie,omitempty"` // this network namespace; empty before Linux 5.14
+}
+
+const ledgerVersion = 1
+
+// ledgerFile is what leases.json says: the addresses that we may have added. A
+// candidate that was never held is in it as well, and cannot be told from one that was.
+type ledgerFile struct {
+	Version int `json:"version"`
+	life
+	Addresses []ledgerEntry `json:"addresses"`
+}
+
+type ledgerEntry struct {
+	Address netip.Addr `json:"address"`
+	Link    string     `json:"link"` // for who reads the file
+	Index   int        `json:"index"`
+}
+
+// encode is the file's content. The value of a spot is its link's name.
+func encode(books map[spot]string, l life) ([]byte, error) {
+	f := ledgerFile{Version: ledgerVersion, life: l, Addresses: []ledgerEntry{}}
+	for _, s := range slices.SortedFunc(maps.Keys(books), compareSpots) {
+		f.Addresses = append(f.Addresses, ledgerEntry{s.addr, books[s], s.index})
+	}
+	raw, err := json.MarshalIndent(f, "", "\t")
+	return append(raw, '\n'), err
+}
+
+// decode reads a file's content. One of another life is empty.
+func decode(raw []byte, l life) (map[spot]string, error) {
+	var f ledgerFile
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return nil, err
+	}
+	if d.More() {
+		return nil, errors.New("something follows the end")
+	}
+	if f.Version != ledgerVersion {
+		return nil, fmt.Errorf("version is %d, not %d", f.Version, ledgerVersion)
+	}
+	if f.Boot == "" {
+		return nil, errors.New("boot_id is missing")
+	}
+	books := make(map[spot]string, len(f.Addresses))
+	for i, e := range f.Addresses {
+		s := spot{e.Address, e.Index}
+		if !e.Address.IsValid() || e.Address.Is4In6() || e.Address.Zone() != "" || e.Index <= 0 {
+			return nil, fmt.Errorf("addresses[%d] lacks its address or its link's index", i)
+		}
+		if _, twice := books[s]; twice {
+			return nil, fmt.Errorf("addresses[%d]: %s is there twice", i, e.Address)
+		}
+		books[s] = e.Link
+	}
+	if f.life != l {
+		return map[spot]string{}, nil
+	}
+	return books, nil
+}
+
+// compareSpots orders by address, IPv4 first, and then by link.
+func compareSpots(a, b spot) int {
+	if c := a.addr.Compare(b.addr); c != 0 {
+		return c
+	}
+	return a.index - b.index
+}
+
+// thisBoot identifies this boot.
+func thisBoot() (life, error) {
+	boot, err := durable.BootID()
+	if err != nil {
+		return life{}, fmt.Errorf("identify this boot: %w", err)
+	}
+	return life{Boot: boot}, nil
+}
