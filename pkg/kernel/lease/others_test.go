@@ -248,3 +248,16 @@ func TestALookWithGapsTakesNothingForGone(t *testing.T) {
 		}
 	})
 }
+
+func TestNobodyIsTakenForAStrangerBeforeTheFileIsRead(t *testing.T) {
+	h := newFakeHost()
+	bubble(t, h, func(a *agent) {
+		a.writeFile(v4)
+		h.put(v4, eth1, 32, 5*time.Second)
+		a.engine.Apply([]Lease{held(v4)}) // before Run
+	}, func(t *testing.T, a *agent) {
+		if did := h.said(); !slices.Equal(did, []string{"renew 192.0.2.10 on 5"}) || a.count() != 1 || a.log.has("left alone") {
+			t.Errorf("did %v, reported %d times\n%s", did, a.count(), a.log)
+		}
+	})
+}
