@@ -60,7 +60,7 @@ func (p pair) moves(loads map[string]client, since time.Time, server string) (ga
 			}
 			last = e.Request.Ended
 		}
-		failed = max(failed, int(sum.Failed))
+		failed = max(failed, sum.Failed)
 		p.t.Logf("%s: %d of %d requests failed (%v), longest gap %s", host, sum.Failed, sum.Requests, sum.Failures, ms(gap))
 	}
 	return gap, failed
@@ -176,7 +176,7 @@ func TestVRRPLastOneStays(t *testing.T) {
 	loads, at := p.loads(), time.Now()
 	p.sh("s1", "anyvip drain web --reason test")
 	s := p.statusShows("s1", "that no other took over", func(s agentStatus) bool {
-		return s.Services[0].Disposition == "DRAINED" && s.Services[0].Reasons[0].Code == "NO_SUCCESSOR"
+		return s.Services[0].Disposition == "LEAVING" && s.Services[0].Reasons[0].Code == "NO_SUCCESSOR"
 	})
 	if s.Routers[0].State != "ACTIVE" {
 		t.Errorf("%+v", s.Routers)
@@ -187,4 +187,5 @@ func TestVRRPLastOneStays(t *testing.T) {
 	p.start("s2") // with priority 100 it relieves one of priority 1
 	p.is("s2", "ACTIVE")
 	p.is("s1", "INITIALIZE")
+	p.statusShows("s1", "the drain", func(s agentStatus) bool { return s.Services[0].Disposition == "DRAINED" })
 }

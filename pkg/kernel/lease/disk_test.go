@@ -161,7 +161,7 @@ func TestADiskThatHangsHoldsNothingUp(t *testing.T) {
 
 func TestRunEndsAlthoughTheDiskHangs(t *testing.T) {
 	h, d := newFakeHost(), &fakeDisk{}
-	bubble(t, h, func(a *agent) { a.engine.disk.replace, d.hangs = d.replace, make(chan struct{}) }, func(t *testing.T, a *agent) {
+	bubble(t, h, func(a *agent) { a.engine.disk.replace, d.hangs = d.replace, make(chan struct{}) }, func(_ *testing.T, a *agent) {
 		a.apply(held(v4))
 		time.AfterFunc(3*time.Second, func() { close(d.hangs) }) // Run has ended by then
 	})

@@ -194,8 +194,6 @@ type ipAddr struct {
 	Link      string     `json:"-"`
 }
 
-const forever = 1<<32 - 1
-
 // onHost lists where an address is.
 func onHost(t testing.TB, addr netip.Addr) (out []ipAddr) {
 	t.Helper()

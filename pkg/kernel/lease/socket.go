@@ -127,7 +127,7 @@ func readAnswers(b []byte, first uint32, out []error) (last bool) {
 			}
 			last = last || at == uint32(len(out)-1)
 		}
-		b = b[min(max(size, code+4)+3&^3, len(b)):]
+		b = b[min((max(size, code+4)+3)&^3, len(b)):]
 	}
 	return last
 }
