@@ -317,6 +317,8 @@ func (dec *Decision) standby(d *decider, s *Service, m *ServiceMemory) {
 		case !known || r.State != vip.RouterActive:
 			wait = append(wait, backupReason(r))
 			dec.Since = later(dec.Since, r.Since)
+		default:
+			dec.Since = later(dec.Since, r.Since)
 		}
 	}
 	switch {
