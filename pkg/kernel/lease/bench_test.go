@@ -15,8 +15,13 @@ import (
 
 // BenchmarkTakeover adds addresses to eth1 of a namespace of its own: through the
 // engine, from Apply to the report, with the socket alone, and with netlink's AddrAdd.
-// What the kernel takes for an IPv6 address grows with how many this host has: it goes
-// through all of them for each that is added or renewed.
+//
+// What the kernel takes for an address grows with how many there are: it goes through
+// those of the link for an IPv4 address, and through all of this host, and all multicast
+// groups of the link, for an IPv6 address that is added or renewed. It takes ten times
+// as long (2 ms each, with 1,000) while it still tells the link which groups were left,
+// as here, where the addresses were removed a moment before; the first time, 1,000 IPv6
+// addresses take 0.2 s (perf: mld_del_delrec).
 func BenchmarkTakeover(b *testing.B) {
 	if !inNamespace(b, "-test.bench=^BenchmarkTakeover$") {
 		return
