@@ -30,7 +30,7 @@ func processesOf(t *testing.T, name string) []process {
 	for _, dir := range all {
 		data, _ := os.ReadFile(dir + "/cmdline") // fails for a process that just ended
 		line := strings.TrimSpace(strings.ReplaceAll(string(data), "\x00", " "))
-		if line == "anyvip-lab-supervisor "+name || strings.HasPrefix(line, "anyvip-lab-node "+name+"/") {
+		if line == "anyvip-lab-supervisor -supervisor "+name || strings.HasPrefix(line, "anyvip-lab-node "+name+"/") {
 			marked[dir] = line
 			if ns, err := os.Readlink(dir + "/ns/pid"); err == nil {
 				namespaces[ns] = true

@@ -67,7 +67,7 @@ func (k clock) reason(r *anyvipv1.Reason) string {
 	case anyvipv1.ReasonCode_NOT_SENT:
 		return about + "not sent yet"
 	case anyvipv1.ReasonCode_BACKUP:
-		return "standby: " + strings.TrimSpace(about) + " " + r.GetDetail()
+		return strings.TrimSpace(r.GetSubject() + " " + r.GetDetail())
 	case anyvipv1.ReasonCode_NO_SUCCESSOR, anyvipv1.ReasonCode_LINK, anyvipv1.ReasonCode_NOT_OWNER, anyvipv1.ReasonCode_OFF_SEGMENT, anyvipv1.ReasonCode_ROUTER:
 		return about + r.GetDetail()
 	case anyvipv1.ReasonCode_RIVAL:
