@@ -87,7 +87,8 @@ type Speaker interface {
 	// cannot say). A session whose parameters did not change is left alone; NextHop6,
 	// AllowedPrefixes and ImportDefault tear no session down. The first call starts
 	// the speaker; one that must start it anew (ASN, router ID, listen port)
-	// begins a new generation.
+	// begins a new generation. Without an ASN there is no BGP: a speaker that runs
+	// is stopped.
 	Sessions(ctx context.Context, s Sessions) (generation uint64, err error)
 	// Set announces add to every peer that can carry it and withdraws remove from
 	// all, as one batch. An announcement of a prefix that is already announced

@@ -124,6 +124,10 @@ func (s *Speaker) Sessions(ctx context.Context, want bgp.Sessions) (generation u
 }
 
 func (s *Speaker) setSessions(ctx context.Context, want bgp.Sessions) error {
+	if want.ASN == 0 { // a configuration without BGP: there is nothing to start
+		s.stop()
+		return nil
+	}
 	sh := newShared(want)
 	if s.server == nil || !s.shared.serves(sh) {
 		s.stop()

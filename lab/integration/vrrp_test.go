@@ -10,6 +10,10 @@ import (
 	"github.com/anyvip/anyvip/lab/load"
 )
 
+// movesWithin is how long before a server's first answer a request may have begun that
+// was still open when the address came there: on a busy machine one takes that long.
+const movesWithin = 100 * time.Millisecond
+
 // pair is examples/vrrp-pair, as it stands: s1 with priority 150, s2 with 100.
 type pair struct{ *rig }
 
@@ -47,12 +51,20 @@ func (p pair) loads() map[string]client {
 }
 
 // moves waits until a server answers to both, ends the loads, and returns the longest
-// time in which none was answered, and how many failed at most.
+// time in which none was answered, and how many failed that were not open when the
+// address moved: the other server knows nothing of those.
 func (p pair) moves(loads map[string]client, since time.Time, server string) (gap time.Duration, failed int) {
 	p.t.Helper()
 	for host, c := range loads {
 		c.answered(100, since, server)
 		sum := c.stop()
+		first := c.all(func(e load.Event) bool {
+			return e.Kind == load.Result && e.Request.Server == server && e.Request.Started.After(since)
+		})[0].Request
+		lost := c.all(func(e load.Event) bool {
+			open := e.Kind == load.Result && e.Request.Started.Before(first.Ended) && e.Request.Started.After(first.Started.Add(-movesWithin))
+			return e.Kind == load.Result && !fine(e.Request) && !open
+		})
 		var last time.Time
 		for _, e := range c.all(func(e load.Event) bool { return e.Kind == load.Result && fine(e.Request) }) {
 			if !last.IsZero() {
@@ -60,7 +72,7 @@ func (p pair) moves(loads map[string]client, since time.Time, server string) (ga
 			}
 			last = e.Request.Ended
 		}
-		failed = max(failed, sum.Failed)
+		failed += len(lost)
 		p.t.Logf("%s: %d of %d requests failed (%v), longest gap %s", host, sum.Failed, sum.Requests, sum.Failures, ms(gap))
 	}
 	return gap, failed
@@ -87,7 +99,7 @@ func TestVRRPPair(t *testing.T) {
 	loads, at = p.loads(), time.Now()
 	p.sh("s1", "anyvip-lab web -d --pidfile /run/web.pid --name s1")
 	p.is("s1", "ACTIVE")
-	if _, failed := p.moves(loads, at, "s1"); failed > 1 { // one may be open in that moment
+	if _, failed := p.moves(loads, at, "s1"); failed > 0 {
 		t.Errorf("%d requests failed on the way back", failed)
 	}
 	p.is("s2", "BACKUP")
@@ -95,7 +107,7 @@ func TestVRRPPair(t *testing.T) {
 	t.Log("a drain")
 	loads, at = p.loads(), time.Now()
 	p.sh("s1", "anyvip drain web --reason test")
-	if _, failed := p.moves(loads, at, "s2"); failed > 1 {
+	if _, failed := p.moves(loads, at, "s2"); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
 	p.statusShows("s1", "the drain", func(s agentStatus) bool { return s.Services[0].Disposition == "DRAINED" })
@@ -106,7 +118,7 @@ func TestVRRPPair(t *testing.T) {
 	t.Log("a polite stop")
 	loads, at = p.loads(), time.Now()
 	p.signal("s1", syscall.SIGTERM)
-	if _, failed := p.moves(loads, at, "s2"); failed > 1 {
+	if _, failed := p.moves(loads, at, "s2"); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
 	if state, err := p.Daemon("s1").Wait(t.Context()); err != nil || state.Ended != "anyvip: exit status 0" {
@@ -121,7 +133,7 @@ func TestVRRPPair(t *testing.T) {
 	loads, at = p.loads(), time.Now()
 	p.kill("s1")
 	gap, failed := p.moves(loads, at, "s2")
-	if failed > 1 || gap > time.Second {
+	if failed > 0 || gap > time.Second {
 		t.Errorf("%d requests failed, nobody answered for %s", failed, ms(gap))
 	}
 	p.gone("s1", at, 7*time.Second) // 4 x 1 s + 3 s
