@@ -1,9 +1,9 @@
 // Package durable writes small files that survive kill -9, a full disk and a power
 // cut: all of the new content, or all of the old.
 //
-// It owns the order of write, sync and rename, what is done about a disk that hangs, and
-// how a file says a time, with what the kernel says about this boot. It must not know
-// what else is in a file. Goroutines: one for each Write.
+// It owns the order of write, sync and rename, what is done about a disk that hangs, how
+// strictly a file is read, and how it says a time and which kernel it speaks of: this boot
+// and this network namespace. It must not know what else is in a file. Goroutines: one for each Write.
 package durable
 
 import (

@@ -1,10 +1,8 @@
 package intent
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,13 +60,8 @@ func encode(set []Drain, m durable.Moment) ([]byte, error) {
 // over names their services.
 func decode(raw []byte, m durable.Moment) (set []Drain, over []string, err error) {
 	var f file
-	r := json.NewDecoder(bytes.NewReader(raw))
-	r.DisallowUnknownFields()
-	if err := r.Decode(&f); err != nil {
+	if err := durable.Decode(raw, &f); err != nil {
 		return nil, nil, err
-	}
-	if r.More() {
-		return nil, nil, errors.New("something follows the end")
 	}
 	if f.Version != version {
 		return nil, nil, fmt.Errorf("version is %d, not %d", f.Version, version)

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -102,7 +103,7 @@ func bubbleOver(t *testing.T, h *fakeHost, table *fakeTable, body func(t *testin
 	synctest.Test(t, func(t *testing.T) {
 		h.hints = make(chan hint, 1)
 		a := newAgent(t, dir)
-		a.engine.ledger.life = life{Boot: "b"}
+		a.engine.ledger.life = durable.Life{Boot: "b"}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { a.engine.run(ctx, h, table, h.hints) })
@@ -135,7 +136,7 @@ func TestNothingHappensBeforeTheFirstDesiredSet(t *testing.T) {
 
 func writeLedger(t *testing.T, a *agent, owned ...netip.Addr) {
 	t.Helper()
-	l := ledger{path: filepath.Join(a.dir, "addresses.json"), life: life{Boot: "b"}}
+	l := ledger{path: filepath.Join(a.dir, "addresses.json"), life: durable.Life{Boot: "b"}}
 	m := map[netip.Addr]string{}
 	for _, ip := range owned {
 		m[ip] = "lo"

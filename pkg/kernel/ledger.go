@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,22 +21,15 @@ import (
 // be ours; what is not in the file is never removed.
 type ledger struct {
 	path string
-	life life
+	life durable.Life
 	disk map[netip.Addr]string // what the file says: address and link
-}
-
-// life is how long an address can live at most. A ledger of another life says
-// nothing about this one.
-type life struct {
-	Boot  string `json:"boot_id"`                // this boot of the kernel
-	Netns string `json:"netns_cookie,omitempty"` // this network namespace; empty before Linux 5.14
 }
 
 const ledgerVersion = 1
 
 type ledgerFile struct {
 	Version int `json:"version"`
-	life
+	durable.Life
 	Addresses []ledgerEntry `json:"addresses"`
 }
 
@@ -84,7 +76,7 @@ func (l *ledger) read() error {
 		return corruptError{err}
 	}
 	l.disk = map[netip.Addr]string{}
-	if f.life != l.life {
+	if f.Life != l.life {
 		return nil
 	}
 	for _, e := range f.Addresses {
@@ -94,13 +86,8 @@ func (l *ledger) read() error {
 }
 
 func parseLedger(raw []byte) (f ledgerFile, err error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
+	if err := durable.Decode(raw, &f); err != nil {
 		return f, err
-	}
-	if d.More() {
-		return f, errors.New("something follows the end")
 	}
 	if f.Version != ledgerVersion {
 		return f, fmt.Errorf("version is %d, not %d", f.Version, ledgerVersion)
@@ -133,7 +120,7 @@ func (l *ledger) write(owned map[netip.Addr]string) error {
 	if maps.Equal(owned, l.disk) {
 		return nil
 	}
-	f := ledgerFile{Version: ledgerVersion, life: l.life, Addresses: []ledgerEntry{}}
+	f := ledgerFile{Version: ledgerVersion, Life: l.life, Addresses: []ledgerEntry{}}
 	for _, ip := range slices.SortedFunc(maps.Keys(owned), netip.Addr.Compare) {
 		f.Addresses = append(f.Addresses, ledgerEntry{ip, owned[ip]})
 	}

@@ -10,11 +10,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 func newLedger(t *testing.T, boot, netns string) *ledger {
 	t.Helper()
-	return &ledger{path: filepath.Join(t.TempDir(), "state", "addresses.json"), life: life{boot, netns}}
+	return &ledger{path: filepath.Join(t.TempDir(), "state", "addresses.json"), life: durable.Life{Boot: boot, Netns: netns}}
 }
 
 func TestLedgerSurvives(t *testing.T) {
@@ -40,7 +42,7 @@ func TestLedgerSurvives(t *testing.T) {
 	if diff := cmp.Diff(owned, again.disk, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("read back (-want +got):\n%s", diff)
 	}
-	for _, other := range []life{{"b2", "7"}, {"b1", "8"}} {
+	for _, other := range []durable.Life{{Boot: "b2", Netns: "7"}, {Boot: "b1", Netns: "8"}} {
 		later := &ledger{path: l.path, life: other}
 		if err := later.read(); err != nil || len(later.disk) != 0 {
 			t.Errorf("in life %v it says %v, %v", other, later.disk, err)

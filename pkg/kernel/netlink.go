@@ -31,7 +31,7 @@ const (
 // rtnetlink is the host as the kernel shows it. Run's goroutine owns it.
 type rtnetlink struct {
 	handle *netlink.Handle
-	life   life
+	life   durable.Life
 	links  scene // without addresses; nil before the first dump
 }
 
@@ -40,7 +40,7 @@ func openKernel() (*rtnetlink, error) {
 	if err != nil {
 		return nil, err
 	}
-	lf, err := thisLife()
+	lf, err := durable.ThisLife()
 	if err != nil {
 		h.Close()
 		return nil, err
@@ -61,25 +61,6 @@ func openHandle() (*netlink.Handle, error) {
 }
 
 func (k *rtnetlink) close() { k.handle.Close() }
-
-// thisLife identifies this boot and this network namespace: a container that
-// starts again has the old boot and a new namespace.
-func thisLife() (life, error) {
-	boot, err := durable.BootID()
-	if err != nil {
-		return life{}, fmt.Errorf("identify this boot: %w", err)
-	}
-	lf := life{Boot: boot}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return life{}, fmt.Errorf("open netlink socket: %w", err)
-	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil {
-		lf.Netns = strconv.FormatUint(cookie, 10)
-	}
-	return lf, nil
-}
 
 // look dumps addresses, and links if hinted or never done before.
 func (k *rtnetlink) look(h hint) (scene, error) {

@@ -1,9 +1,7 @@
 package memory
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -78,13 +76,8 @@ func encode(s services, m durable.Moment) ([]byte, error) {
 // decode reads a file's content at a moment.
 func decode(raw []byte, m durable.Moment) (services, error) {
 	var f file
-	r := json.NewDecoder(bytes.NewReader(raw))
-	r.DisallowUnknownFields()
-	if err := r.Decode(&f); err != nil {
+	if err := durable.Decode(raw, &f); err != nil {
 		return nil, err
-	}
-	if r.More() {
-		return nil, errors.New("something follows the end")
 	}
 	if f.Version != version {
 		return nil, fmt.Errorf("version is %d, not %d", f.Version, version)

@@ -19,7 +19,7 @@ const patience = 2 * time.Second
 // Run's goroutine owns all else.
 type disk struct {
 	path    string
-	life    life
+	life    durable.Life
 	replace func(path string, content []byte) error // durable.Replace, unless a test has its own
 	done    chan outcome                            // of one: nobody waits for a reader
 
@@ -84,7 +84,7 @@ func (d *disk) read(now time.Time) {
 }
 
 // readLedger reads a file, and moves it aside if it cannot be understood.
-func readLedger(path string, l life) outcome {
+func readLedger(path string, l durable.Life) outcome {
 	raw, err := durable.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return outcome{books: map[spot]string{}}

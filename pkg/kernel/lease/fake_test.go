@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/anyvip/anyvip/pkg/durable"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -248,7 +249,7 @@ func bubble(t *testing.T, h *fakeHost, prepare func(a *agent), body func(t *test
 	synctest.Test(t, func(t *testing.T) {
 		h.hints = make(chan struct{}, 1)
 		a := newAgent(t, dir)
-		a.engine.disk.life = life{Boot: "b"}
+		a.engine.disk.life = durable.Life{Boot: "b"}
 		if prepare != nil {
 			prepare(a)
 		}
@@ -276,7 +277,7 @@ func (a *agent) writeFile(ips ...netip.Addr) {
 	for _, ip := range ips {
 		books[spot{ip, eth1}] = "eth1"
 	}
-	raw, err := encode(books, life{Boot: "b"})
+	raw, err := encode(books, durable.Life{Boot: "b"})
 	if err == nil {
 		err = os.WriteFile(a.file(), raw, 0o600)
 	}
@@ -291,7 +292,7 @@ func (a *agent) written() (out []string) {
 	if err != nil {
 		return nil
 	}
-	books, err := decode(raw, life{Boot: "b"})
+	books, err := decode(raw, durable.Life{Boot: "b"})
 	if err != nil {
 		return []string{err.Error()}
 	}

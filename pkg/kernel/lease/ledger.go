@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,20 +11,13 @@ import (
 	"github.com/anyvip/anyvip/pkg/durable"
 )
 
-// life is how long an address can live at most. A ledger of another life says nothing
-// about this one.
-type life struct {
-	Boot  string `json:"boot_id"`                // this boot of the kernel
-	Netns string `json:"netns_cookie,omitempty"` // this network namespace; empty before Linux 5.14
-}
-
 const ledgerVersion = 1
 
 // ledgerFile is what leases.json says: the addresses that we may have added. A
 // candidate that was never held is in it as well, and cannot be told from one that was.
 type ledgerFile struct {
 	Version int `json:"version"`
-	life
+	durable.Life
 	Addresses []ledgerEntry `json:"addresses"`
 }
 
@@ -36,8 +28,8 @@ type ledgerEntry struct {
 }
 
 // encode is the file's content. The value of a spot is its link's name.
-func encode(books map[spot]string, l life) ([]byte, error) {
-	f := ledgerFile{Version: ledgerVersion, life: l, Addresses: []ledgerEntry{}}
+func encode(books map[spot]string, l durable.Life) ([]byte, error) {
+	f := ledgerFile{Version: ledgerVersion, Life: l, Addresses: []ledgerEntry{}}
 	for _, s := range slices.SortedFunc(maps.Keys(books), compareSpots) {
 		f.Addresses = append(f.Addresses, ledgerEntry{s.addr, books[s], s.index})
 	}
@@ -46,15 +38,10 @@ func encode(books map[spot]string, l life) ([]byte, error) {
 }
 
 // decode reads a file's content. One of another life is empty.
-func decode(raw []byte, l life) (map[spot]string, error) {
+func decode(raw []byte, l durable.Life) (map[spot]string, error) {
 	var f ledgerFile
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
+	if err := durable.Decode(raw, &f); err != nil {
 		return nil, err
-	}
-	if d.More() {
-		return nil, errors.New("something follows the end")
 	}
 	if f.Version != ledgerVersion {
 		return nil, fmt.Errorf("version is %d, not %d", f.Version, ledgerVersion)
@@ -73,7 +60,7 @@ func decode(raw []byte, l life) (map[spot]string, error) {
 		}
 		books[s] = e.Link
 	}
-	if f.life != l {
+	if f.Life != l {
 		return map[spot]string{}, nil
 	}
 	return books, nil
@@ -85,13 +72,4 @@ func compareSpots(a, b spot) int {
 		return c
 	}
 	return a.index - b.index
-}
-
-// thisBoot identifies this boot.
-func thisBoot() (life, error) {
-	boot, err := durable.BootID()
-	if err != nil {
-		return life{}, fmt.Errorf("identify this boot: %w", err)
-	}
-	return life{Boot: boot}, nil
 }

@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 func TestALedgerOfThisLifeIsReadBack(t *testing.T) {
 	books := map[spot]string{{v4, 5}: "eth1", {v6, 5}: "eth1", {v6, 6}: "eth2"}
-	raw, err := encode(books, life{"b1", "7"})
+	raw, err := encode(books, durable.Life{Boot: "b1", Netns: "7"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,10 +31,10 @@ func TestALedgerOfThisLifeIsReadBack(t *testing.T) {
 	if !strings.HasPrefix(string(raw), want) {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(want, string(raw)))
 	}
-	if got, err := decode(raw, life{"b1", "7"}); err != nil || !maps.Equal(got, books) {
+	if got, err := decode(raw, durable.Life{Boot: "b1", Netns: "7"}); err != nil || !maps.Equal(got, books) {
 		t.Errorf("read back: %v, %v", got, err)
 	}
-	for _, other := range []life{{"b2", "7"}, {"b1", "8"}} {
+	for _, other := range []durable.Life{{Boot: "b2", Netns: "7"}, {Boot: "b1", Netns: "8"}} {
 		if got, err := decode(raw, other); err != nil || len(got) != 0 {
 			t.Errorf("in life %v it says %v, %v", other, got, err)
 		}
@@ -56,7 +58,7 @@ func TestACorruptLedgerIsRecognised(t *testing.T) {
 		"more than there": {`{"version": 1, "boot_id": "b", "addresses": []} {}`, "something follows"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := decode([]byte(test.content), life{Boot: "b"}); err == nil || !strings.Contains(err.Error(), test.want) {
+			if got, err := decode([]byte(test.content), durable.Life{Boot: "b"}); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("it says %v, %v, want an error with %q", got, err, test.want)
 			}
 		})
@@ -65,14 +67,14 @@ func TestACorruptLedgerIsRecognised(t *testing.T) {
 
 // Whatever stands in the file, it is an error or something that is read back the same.
 func FuzzDecode(f *testing.F) {
-	raw, err := encode(map[spot]string{{v4, 5}: "eth1", {netip.MustParseAddr("fe80::1"), 6}: ""}, life{"b", "7"})
+	raw, err := encode(map[spot]string{{v4, 5}: "eth1", {netip.MustParseAddr("fe80::1"), 6}: ""}, durable.Life{Boot: "b", Netns: "7"})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(raw)
 	f.Add([]byte(`{"version": 1, "boot_id": "b", "addresses": [{"address": "::ffff:192.0.2.1", "link": "lo", "index": 1}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		l := life{"b", "7"}
+		l := durable.Life{Boot: "b", Netns: "7"}
 		books, err := decode(raw, l)
 		if err != nil {
 			return

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/anyvip/anyvip/pkg/durable"
 )
 
 const dumpTries = 3
@@ -16,11 +18,11 @@ const dumpTries = 3
 type rtnetlink struct {
 	*socket
 	handle *netlink.Handle
-	life   life
+	life   durable.Life
 }
 
 func openKernel() (*rtnetlink, error) {
-	l, err := thisBoot()
+	l, err := durable.ThisLife()
 	if err != nil {
 		return nil, err
 	}
@@ -36,10 +38,6 @@ func openKernel() (*rtnetlink, error) {
 	if err != nil {
 		h.Close()
 		return nil, err
-	}
-	// A container that starts again has the old boot and a new network namespace.
-	if cookie, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err == nil {
-		l.Netns = strconv.FormatUint(cookie, 10)
 	}
 	return &rtnetlink{s, h, l}, nil
 }
