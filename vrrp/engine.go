@@ -174,11 +174,7 @@ func (e *Engine) tick(r *router, now time.Time) {
 }
 
 func (e *Engine) schedule(r *router) {
-	next := r.Deadline()
-	if t := r.others.expiry(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
-		next = t
-	}
-	e.due.set(r, next)
+	e.due.set(r, earlier(r.Deadline(), r.others.expiry()))
 }
 
 // perform does what a machine wants.

@@ -20,7 +20,6 @@ import (
 	"github.com/anyvip/anyvip/pkg/hook"
 	"github.com/anyvip/anyvip/pkg/intent"
 	"github.com/anyvip/anyvip/pkg/kernel"
-	"github.com/anyvip/anyvip/pkg/kernel/lease"
 	"github.com/anyvip/anyvip/pkg/policy"
 	"github.com/anyvip/anyvip/pkg/status"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -250,20 +249,6 @@ func (l *loop) publishInput(used policy.Input) {
 	l.snapshots.Publish(&published)
 }
 
-// counted are VRRP's counts by name; none where nothing came.
-func counted(received map[vrrp.Drop]uint64, sent uint64) (map[string]uint64, uint64) {
-	var out map[string]uint64
-	for drop, n := range received {
-		if n > 0 {
-			if out == nil {
-				out = map[string]uint64{}
-			}
-			out[drop.String()] = n
-		}
-	}
-	return out, sent
-}
-
 func (l *loop) checkRecords() []status.Check {
 	out := make([]status.Check, 0, len(l.config.Checks))
 	for _, c := range l.config.Checks {
@@ -324,35 +309,6 @@ func (l *loop) takeKernel(r kernel.Report) {
 	l.wakeNetwork(l.input.Links, r.Links)
 	l.input.Links, l.input.Defaults = r.Links, r.Defaults
 	l.snapshot.Counters.AddressAdds = r.Adds
-}
-
-func (l *loop) takeLeases(r lease.Report) {
-	l.leased = r.Addresses
-	l.takeAddresses()
-}
-
-// takeAddresses puts together what is known of VIPs on this host.
-func (l *loop) takeAddresses() {
-	if l.kept == nil {
-		return // nothing is known yet: an address that is missing would count as absent
-	}
-	all := l.kept
-	if len(l.leased) > 0 {
-		all = maps.Clone(l.kept)
-		maps.Copy(all, l.leased)
-	}
-	l.recordAddresses(l.input.Addresses, all)
-	l.input.Addresses = all
-}
-
-// takeRouters takes what virtual routers are now.
-func (l *loop) takeRouters(r vrrp.Report) {
-	now := make(map[string]vip.VirtualRouter, len(r.Routers))
-	for _, v := range r.Routers {
-		now[v.Name] = v
-	}
-	l.recordRouters(l.input.Routers, now)
-	l.input.Routers = now
 }
 
 // takeReload takes a configuration that was read again, or writes down why
