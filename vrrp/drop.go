@@ -16,7 +16,7 @@ const (
 	DropInterval          // an interval of 0, RFC 9568, erratum 8301
 	DropHopLimit          // it came through a router, RFC 9568, section 5.1.1.3
 	DropVRID              // no virtual router of ours has this number on this link
-	DropSender            // unicast, and from none of the peers
+	DropSender            // from none of the unicast peers: to us alone, or to the group beside a list of them
 	DropPassword          // another password than ours, or one on one side only
 	DropOtherVersion      // another version than ours under our VRID
 	DropOwner             // somebody advertises what we own with priority 255

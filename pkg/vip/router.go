@@ -64,7 +64,7 @@ const (
 	TroubleOtherVRID                              // it advertises an address of ours under another VRID
 	TroubleClaim                                  // it answers or announces an address of ours in ARP or neighbour discovery, and is no VRRP router
 	TroubleCARP                                   // it is no VRRP router: it speaks CARP under our number
-	TroubleNotOfTheList                           // it sends to us alone, and is none of the unicast peers
+	TroubleNotOfTheList                           // it is none of the unicast peers, and sends to us alone, or to the group beside a list of them
 )
 
 var routerTroubleNames = [...]string{"other_version", "other_interval", "other_addresses", "other_password", "other_checksum", "hop_limit", "rival", "owner",
