@@ -16,7 +16,7 @@ func newDrainCommand() *cobra.Command {
 	var node bool
 	var reason string
 	var lasting time.Duration
-	var wait bool
+	var wait, force bool
 	cmd := &cobra.Command{
 		Use:   "drain {SERVICE | --node}",
 		Short: "Take a service, or all of this node, off the network",
@@ -27,6 +27,9 @@ drain_time is over, withdrawn. The addresses stay on this host.
 A drain survives restarts and reboots until it is taken back, or until --for is
 over. A second one for the same replaces the first. It says when it is taken, not
 when it is done: anyvip status shows the steps.
+
+A virtual router that no other follows stays Active, with priority 1, and says so.
+With --force it leaves all the same.
 
 With --wait it goes on until no router has a route any more, and prints each step of
 each service (prepare, shift, hold, quiet, done) on a line of its own:
@@ -44,7 +47,7 @@ agent ended, or it was interrupted: an interrupted drain stays.`,
 				return usageError{fmt.Errorf("--for %s is over before it begins; it must be more than zero", lasting)}
 			}
 			return withAgent(cmd, answerLimit, func(ctx context.Context, client *api.Client) error {
-				reply, err := client.Drain(ctx, service, reason, lasting)
+				reply, err := client.Drain(ctx, api.Drain{Service: service, Force: force, Reason: reason, For: lasting})
 				if err != nil {
 					return err
 				}
@@ -62,6 +65,7 @@ agent ended, or it was interrupted: an interrupted drain stays.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "also where no other virtual router takes over: nobody answers then")
 	cmd.Flags().BoolVar(&wait, "wait", false, "go on until it is done, and show each step")
 	cmd.Flags().BoolVar(&node, "node", false, "all services of this node, also those that are yet to be configured")
 	cmd.Flags().StringVarP(&reason, "reason", "r", "", "`WHY`, for whoever looks at status; at most 256 bytes")

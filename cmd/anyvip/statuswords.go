@@ -72,6 +72,8 @@ func (k clock) reason(r *anyvipv1.Reason) string {
 		return about + r.GetDetail()
 	case anyvipv1.ReasonCode_RIVAL:
 		return about + "at odds: " + r.GetDetail()
+	case anyvipv1.ReasonCode_FALLBACK:
+		return k.state("fallback to "+r.GetSubject(), r) + k.in("; over", r.GetUntil())
 	case anyvipv1.ReasonCode_UNSPECIFIED:
 	}
 	return fmt.Sprintf("reason %s %s%s", r.GetCode(), about, r.GetDetail()) // of a newer agent

@@ -19,7 +19,7 @@ import (
 func (l *loop) takeIntents(r intent.Report) {
 	l.asked = make(map[string]policy.Drain, len(r.Drains))
 	for _, d := range r.Drains {
-		l.asked[d.Service] = policy.Drain{Since: d.At, Until: d.Until, Reason: d.Reason, Actor: d.Actor}
+		l.asked[d.Service] = policy.Drain{Since: d.At, Until: d.Until, Force: d.Force, Reason: d.Reason, Actor: d.Actor}
 	}
 	l.unsaved = r.Detail
 	l.warnOfDrains()

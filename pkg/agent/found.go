@@ -20,11 +20,11 @@ func (l *loop) takeAddresses() {
 	}
 	all := l.kept
 	if len(l.leased) > 0 {
-		all = maps.Clone(l.kept)
-		maps.Copy(all, l.leased)
+		all = maps.Clone(l.leased)
+		maps.Copy(all, l.kept) // one of mode ecmp is here in any case
 	}
 	l.recordAddresses(l.input.Addresses, all)
-	l.input.Addresses = all
+	l.input.Addresses, l.input.Leases = all, l.leased
 }
 
 // takeRouters takes what virtual routers are now.

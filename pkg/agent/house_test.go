@@ -55,7 +55,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	reload FILE                    a file of the archive; a bad one is refused
 //	gone CHECK | appears CHECK     the kernel says that its listener ended, or is there
 //	wants probe CHECK              as a client; what it is answered is seen
-//	wants drain|undrain NAME [DURATION] [REASON]   node is all of it
+//	wants drain|undrain NAME [force] [DURATION] [REASON]   node is all of it
 //	drains full|work               no wish is taken any more
 //	reports CHECK USER OUTCOME [DETAIL]   an application
 //	drainfile there|gone [REASON]  the file that drains the node
@@ -97,7 +97,7 @@ func TestHouse(t *testing.T) {
 			}
 		})
 	}
-	for code := policy.CodeNone + 1; played == len(files) && code <= policy.CodeRival; code++ {
+	for code := policy.CodeNone + 1; played == len(files) && code <= policy.CodeFallback; code++ {
 		if code == policy.CodeNoPeer || code == policy.CodeRouter {
 			continue // a file without peers is refused, and no fake refuses to send; Decide has words for them all the same
 		}
@@ -347,6 +347,11 @@ func (h *house) wants(what, name string, rest []string) error {
 		c = api.Probe{Check: name}
 	case "drain":
 		d := api.Drain{Service: target, Actor: api.Actor{Name: "kim", Operator: true}}
+		if len(rest) > 0 {
+			if rest[0] == "force" {
+				d.Force, rest = true, rest[1:]
+			}
+		}
 		if len(rest) > 0 {
 			if lasting, err := time.ParseDuration(rest[0]); err == nil {
 				d.For, rest = lasting, rest[1:]

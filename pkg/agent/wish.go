@@ -92,7 +92,7 @@ func (l *loop) grantDrain(c api.Drain, reply api.Reply, answer func(api.Reply, e
 		return
 	}
 	_, reply.Replaced = l.asked[c.Service]
-	err := l.out.drain(intent.Drain{Service: c.Service, Reason: c.Reason, Actor: c.Actor.Name, At: l.at, Left: c.For}, func(err error) {
+	err := l.out.drain(intent.Drain{Service: c.Service, Force: c.Force, Reason: c.Reason, Actor: c.Actor.Name, At: l.at, Left: c.For}, func(err error) {
 		if err != nil {
 			reply.Warning = "it will not survive a restart of the agent: " + err.Error()
 		}

@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -97,12 +96,12 @@ func (c *Client) CheckNow(ctx context.Context, check string) (*anyvipv1.Check, e
 	return r.GetCheck(), nil
 }
 
-// Drain takes a service, or with an empty name the node, off the network, for a
-// while or, with 0, until Undrain. It blocks until the agent has taken the wish.
-func (c *Client) Drain(ctx context.Context, service, reason string, lasting time.Duration) (*anyvipv1.DrainResponse, error) {
-	r := &anyvipv1.DrainRequest{Service: service, Node: service == "", Reason: reason}
-	if lasting != 0 {
-		r.Duration = durationpb.New(lasting)
+// Drain takes a service, or the node, off the network. It blocks until the agent has
+// taken the wish.
+func (c *Client) Drain(ctx context.Context, d Drain) (*anyvipv1.DrainResponse, error) {
+	r := &anyvipv1.DrainRequest{Service: d.Service, Node: d.Service == "", Reason: d.Reason, Force: d.Force}
+	if d.For != 0 {
+		r.Duration = durationpb.New(d.For)
 	}
 	out, err := c.control.Drain(ctx, r)
 	if err != nil {

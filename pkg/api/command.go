@@ -23,8 +23,9 @@ type Probe struct{ Check string }
 // Drain takes a service, or the node, off the network.
 type Drain struct {
 	Service string // empty: the node
+	Force   bool   // virtual routers leave although no other takes over
 	Reason  string
-	Actor   Actor
+	Actor   Actor         // a Client says nothing here: the agent knows who asks
 	For     time.Duration // 0: until it is taken back
 }
 
@@ -123,7 +124,7 @@ func (c *control) Drain(ctx context.Context, r *anyvipv1.DrainRequest) (*anyvipv
 	if err != nil {
 		return nil, err
 	}
-	d := Drain{Service: r.GetService(), Reason: vip.Line(r.GetReason()), Actor: actor, For: r.GetDuration().AsDuration()}
+	d := Drain{Service: r.GetService(), Force: r.GetForce(), Reason: vip.Line(r.GetReason()), Actor: actor, For: r.GetDuration().AsDuration()}
 	if r.GetDuration() != nil && (!r.GetDuration().IsValid() || d.For <= 0) {
 		return nil, grpcstatus.Errorf(codes.InvalidArgument, "the duration %s is over before it begins; it must be more than zero", d.For)
 	}

@@ -53,7 +53,7 @@ func TestADrainIsHandedOverWithWhoAsks(t *testing.T) {
 	s := serve(t)
 	c := dial(t, s.socket)
 	s.agent.answers(Reply{Replaced: true, Warning: "the disk is full"}, nil)
-	reply, err := c.Drain(t.Context(), "web", "new\ndisks ", 2*time.Hour)
+	reply, err := c.Drain(t.Context(), Drain{Service: "web", Force: true, Reason: "new\ndisks ", For: 2 * time.Hour})
 	if err != nil || !reply.GetReplaced() || reply.GetWarning() != "the disk is full" {
 		t.Errorf("%v, %v", reply, err)
 	}
@@ -61,11 +61,11 @@ func TestADrainIsHandedOverWithWhoAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Drain{Service: "web", Reason: "new disks", Actor: Actor{me.Username, true}, For: 2 * time.Hour}); len(s.agent.asked) != 1 || s.agent.asked[0] != want {
+	if want := (Drain{Service: "web", Force: true, Reason: "new disks", Actor: Actor{me.Username, true}, For: 2 * time.Hour}); len(s.agent.asked) != 1 || s.agent.asked[0] != want {
 		t.Errorf("asked %+v, want %+v", s.agent.asked, want)
 	}
 	s.agent.answers(Reply{}, nil)
-	if _, err := c.Drain(t.Context(), "", "", 0); err != nil || s.agent.asked[0] != (Drain{Actor: Actor{me.Username, true}}) {
+	if _, err := c.Drain(t.Context(), Drain{}); err != nil || s.agent.asked[0] != (Drain{Actor: Actor{me.Username, true}}) {
 		t.Errorf("%+v, %v", s.agent.asked, err)
 	}
 	s.agent.answers(Reply{Warning: "the node is drained too"}, nil)
@@ -98,12 +98,12 @@ func TestWishesThatMakeNoSenseAreRefused(t *testing.T) {
 		t.Errorf("the agent was asked %v", s.agent.asked)
 	}
 	s.agent.answers(Reply{}, Unknown("service", "wbe", "web"))
-	if _, err := c.Drain(t.Context(), "wbe", "", 0); err == nil || err.Error() != `there is no service "wbe"; did you mean web?` {
+	if _, err := c.Drain(t.Context(), Drain{Service: "wbe"}); err == nil || err.Error() != `there is no service "wbe"; did you mean web?` {
 		t.Errorf("an unknown service: %v", err)
 	}
 	busy := fmt.Errorf("%w: too many", ErrBusy)
 	s.agent.answers(Reply{}, busy)
-	if _, err := c.Drain(t.Context(), "web", "", 0); err == nil || err.Error() != busy.Error() {
+	if _, err := c.Drain(t.Context(), Drain{Service: "web"}); err == nil || err.Error() != busy.Error() {
 		t.Errorf("a busy agent: %v", err)
 	}
 	if _, err := c.control.Undrain(t.Context(), &anyvipv1.UndrainRequest{Service: "web"}); grpcstatus.Code(err) != codes.ResourceExhausted {
@@ -224,7 +224,7 @@ func asNobody(socket string) error {
 			fmt.Println(what+":", err)
 		}
 	}
-	_, err = c.Drain(ctx, "web", "", 0)
+	_, err = c.Drain(ctx, Drain{Service: "web"})
 	say("drain", err)
 	say("heartbeat", c.Heartbeat(ctx, "queue", anyvipv1.Outcome_PASS, ""))
 	return nil

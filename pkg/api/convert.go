@@ -89,7 +89,7 @@ func reasonOf(r policy.Reason) *anyvipv1.Reason {
 }
 
 func drainIntentOf(service string, d policy.Drain) *anyvipv1.DrainIntent {
-	return &anyvipv1.DrainIntent{Service: text(service), Node: service == "", Reason: text(d.Reason), Actor: text(d.Actor),
+	return &anyvipv1.DrainIntent{Service: text(service), Node: service == "", Force: d.Force, Reason: text(d.Reason), Actor: text(d.Actor),
 		Since: timeOf(d.Since), Until: timeOf(d.Until)}
 }
 

@@ -257,21 +257,26 @@ func (d *decoder) virtualRouters(c *Config) {
 		vrid   uint8
 		family vip.Family
 	}
-	first := map[router]int{}
+	type entry struct {
+		service int
+		key     string
+	}
+	first := map[router]entry{}
 	for i, s := range c.Services {
-		if s.Mode != policy.ModeVRRP || s.VRRP.VRID == 0 || s.VRRP.Interface == "" {
+		v, key := s.VirtualRouters()
+		if v == nil || v.VRID == 0 || v.Interface == "" {
 			continue
 		}
 		for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
-			r := router{s.VRRP.Interface, s.VRRP.VRID, f}
+			r := router{v.Interface, v.VRID, f}
 			if !slices.ContainsFunc(s.Addresses, func(h policy.HostPrefix) bool { return vip.FamilyOf(h.Addr()) == f }) {
 				continue
 			}
 			if j, taken := first[r]; taken {
-				d.blame(at("services", i)+".vrrp.vrid", fmt.Sprint(r.vrid), fmt.Sprintf("is also that of %s in line %d, on the same link: the routers there take both for one", at("services", j), d.place(at("services", j)+".vrrp.vrid").line), "another one for each service, the same on all its servers")
+				d.blame(at("services", i)+"."+key+".vrid", fmt.Sprint(r.vrid), fmt.Sprintf("is also that of %s in line %d, on the same link: the routers there take both for one", at("services", j.service), d.place(at("services", j.service)+"."+j.key+".vrid").line), "another one for each service, the same on all its servers")
 				break
 			}
-			first[r] = i
+			first[r] = entry{i, key}
 		}
 	}
 }

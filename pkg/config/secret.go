@@ -21,8 +21,8 @@ func (d *decoder) secrets(c *Config, configFile string) {
 		d.secret(c, configFile, at("bgp.peers", i)+".password_file", peer.PasswordFile, bgp.MaxPassword)
 	}
 	for i, s := range c.Services {
-		if s.Mode == policy.ModeVRRP && s.VRRP.Version == 2 {
-			d.secret(c, configFile, at("services", i)+".vrrp.password_file", s.VRRP.PasswordFile, policy.MaxVRRPPassword)
+		if v, key := s.VirtualRouters(); v != nil && v.Version == 2 {
+			d.secret(c, configFile, at("services", i)+"."+key+".password_file", v.PasswordFile, policy.MaxVRRPPassword)
 		}
 	}
 }

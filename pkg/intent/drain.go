@@ -14,6 +14,7 @@ import (
 // Drain is an operator's wish to have a service, or the node, off the network.
 type Drain struct {
 	Service string        // empty: the whole node
+	Force   bool          // virtual routers leave although no other takes over
 	Reason  string        // one line
 	Actor   string        // who
 	At      time.Time     // when it was asked for
@@ -35,6 +36,7 @@ type file struct {
 
 type entry struct {
 	Service string         `json:"service,omitempty"` // empty: the node
+	Force   bool           `json:"force,omitempty"`
 	Reason  string         `json:"reason,omitempty"`
 	Actor   string         `json:"actor,omitempty"`
 	At      time.Time      `json:"at"`
@@ -45,7 +47,7 @@ type entry struct {
 func encode(set []Drain, m durable.Moment) ([]byte, error) {
 	f := file{Version: version, Boot: m.Boot, Drains: []entry{}}
 	for _, d := range set {
-		e := entry{Service: d.Service, Reason: d.Reason, Actor: d.Actor, At: d.At.Round(0)}
+		e := entry{Service: d.Service, Force: d.Force, Reason: d.Reason, Actor: d.Actor, At: d.At.Round(0)}
 		if !d.Until.IsZero() {
 			end := m.Stamp(d.Until)
 			e.End = &end
@@ -70,7 +72,7 @@ func decode(raw []byte, m durable.Moment) (set []Drain, over []string, err error
 		if slices.ContainsFunc(set, func(d Drain) bool { return d.Service == e.Service }) {
 			return nil, nil, fmt.Errorf("drains[%d]: %q is drained twice", i, e.Service)
 		}
-		d := Drain{Service: e.Service, Reason: e.Reason, Actor: e.Actor, At: e.At}
+		d := Drain{Service: e.Service, Force: e.Force, Reason: e.Reason, Actor: e.Actor, At: e.At}
 		if e.End != nil {
 			left := m.Until(*e.End, f.Boot)
 			if left <= 0 {

@@ -67,7 +67,7 @@ func (e *Engine) keepAddresses(blind error) (settled bool) {
 
 // plan compares what was seen with what is wanted.
 func (e *Engine) plan() plan {
-	s := situation{home: e.options.Link, wanted: e.wanted, owned: e.owned, seen: e.scene}
+	s := situation{home: e.options.Link, wanted: e.wanted, owned: e.owned, leased: e.leased, seen: e.scene}
 	s.unread = e.readARP(e.scene.segments())
 	s.arp = e.arp
 	return makePlan(s)

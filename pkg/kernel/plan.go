@@ -12,6 +12,7 @@ type situation struct {
 	home   string                // the link that VIPs are added to
 	wanted map[netip.Addr]bool   // VIPs that should be on this host
 	owned  map[netip.Addr]string // VIPs that we added, and the link
+	leased map[netip.Addr]bool   // VIPs that come and go on other links by themselves
 	seen   scene
 	arp    map[string]arpSettings // of every link that exposes a wanted VIP
 	unread map[string]error       // such links whose settings are not known, and why
@@ -36,7 +37,7 @@ type change struct {
 // makePlan decides what to do about every wanted and every owned address.
 func makePlan(s situation) plan {
 	p := plan{facts: make(map[netip.Addr]vip.Address, len(s.wanted))}
-	at := s.seen.places(func(ip netip.Addr) bool { _, ours := s.owned[ip]; return ours || s.wanted[ip] })
+	at := s.places()
 	segments := s.seen.segments()
 	for ip := range s.wanted {
 		if problem := s.arpProblem(segments, ip); problem != "" {
@@ -57,6 +58,18 @@ func makePlan(s situation) plan {
 	}
 	slices.SortFunc(p.forget, netip.Addr.Compare)
 	return p
+}
+
+// places lists where each of the wanted or owned addresses is. One that is leased will
+// go again from where it is besides.
+func (s situation) places() map[netip.Addr][]place {
+	at := s.seen.places(func(ip netip.Addr) bool { _, ours := s.owned[ip]; return ours || s.wanted[ip] })
+	for ip, list := range at {
+		if s.leased[ip] {
+			at[ip] = slices.DeleteFunc(list, func(p place) bool { return p.link.name != s.home && p.link.name != s.owned[ip] })
+		}
+	}
+	return at
 }
 
 // arpProblem finds a link that would speak ARP for ip against the rules. One

@@ -59,7 +59,11 @@ type decider struct {
 func (d *decider) room() {
 	n := 0
 	for i := range d.in.Services {
-		n += len(d.in.Services[i].Addresses)
+		s := &d.in.Services[i]
+		n += len(s.Addresses)
+		if s.Fallback != nil {
+			n += len(s.Addresses) // once more, on its segment
+		}
 	}
 	d.remembered = make([]ServiceMemory, len(d.in.Services))
 	d.addressed = make([]AddressDecision, n)
@@ -126,10 +130,13 @@ func (d *decider) service(s *Service) {
 		return
 	}
 	dec.Addresses = d.addresses(s, m, prev)
-	dec.Drain = d.drainProgress(s, m.Drain)
+	dec.Drain = d.drainProgress(s, m)
 	m.Announced = announcedAddresses(dec.Addresses, prev.Announced)
 	if m.Disposition.Announces() && len(m.Announced) == 0 {
 		dec.withoutAddress()
+	}
+	if s.Fallback != nil {
+		d.fallback(s, m, &dec)
 	}
 	d.out.Decisions = append(d.out.Decisions, dec)
 	d.memory.Services[s.Name] = m
@@ -138,7 +145,7 @@ func (d *decider) service(s *Service) {
 // vrrp is the rest of a decision in mode vrrp.
 func (d *decider) vrrp(s *Service, m *ServiceMemory, dec Decision) {
 	dec.Addresses = d.routers(s, m)
-	dec.Drain = d.drainProgress(s, m.Drain)
+	dec.Drain = d.drainProgress(s, m)
 	d.refused(m, dec.Addresses)
 	dec.standby(d, s, m)
 	d.out.Decisions = append(d.out.Decisions, dec)

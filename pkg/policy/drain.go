@@ -95,7 +95,7 @@ func (d *decider) drain(s *Service, m, prev *ServiceMemory) {
 	case DrainShift, DrainHold, DrainQuiet, DrainNone:
 		m.Disposition = Leaving
 	}
-	d.watch(s, m.Drain)
+	d.watch(s, m)
 }
 
 // walk takes the steps of a drain as far as they are done by now. What nobody has
@@ -105,7 +105,7 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	if x.Step == DrainNone {
 		x.to(DrainPrepare, d.in.Now)
 	}
-	known := s.Mode == ModeVRRP && d.answers(s) || d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
+	known := d.answers(s) || d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
 	if x.Step != DrainDone && (!m.Disposition.Announces() || !known) {
 		x.to(DrainDone, d.in.Now)
 	}
@@ -118,8 +118,8 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	}
 	end := x.Begun.Add(s.DrainTime)
 	for x.Step < DrainDone {
-		done, at := d.drainStepDone(s, x)
-		if !done && s.Mode == ModeVRRP {
+		done, at := d.drainStepDone(s, m)
+		if !done && m.elected(s) {
 			return // however long: nobody else has the addresses
 		}
 		if !done && d.in.Now.Before(end) {
@@ -144,8 +144,14 @@ func prepareTime(s *Service) time.Duration {
 	return s.PreDrain.Timeout + time.Second
 }
 
-func (d *decider) drainStepDone(s *Service, x *DrainMemory) (bool, time.Time) {
-	if s.Mode == ModeVRRP { // its router sees to a successor
+// elected says whether a service is reached through its virtual routers now.
+func (m *ServiceMemory) elected(s *Service) bool {
+	return s.Mode == ModeVRRP || m.Fallback.On && !m.Fallback.Lost.IsZero()
+}
+
+func (d *decider) drainStepDone(s *Service, m *ServiceMemory) (bool, time.Time) {
+	x := &m.Drain
+	if m.elected(s) { // its router sees to a successor
 		return x.Step != DrainHold || !d.answers(s), time.Time{}
 	}
 	switch x.Step {
@@ -217,8 +223,8 @@ func later(a, b time.Time) time.Time {
 
 // watch asks for the connections of a service that leaves: they decide when the
 // drain goes on.
-func (d *decider) watch(s *Service, x DrainMemory) {
-	if !x.Step.watches() || s.Mode == ModeVRRP {
+func (d *decider) watch(s *Service, m *ServiceMemory) {
+	if !m.Drain.Step.watches() || m.elected(s) {
 		return
 	}
 	for _, h := range s.Addresses {
@@ -227,11 +233,12 @@ func (d *decider) watch(s *Service, x DrainMemory) {
 }
 
 // drainProgress is what Decision says of a drain; nil without one.
-func (d *decider) drainProgress(s *Service, x DrainMemory) *DrainProgress {
+func (d *decider) drainProgress(s *Service, m *ServiceMemory) *DrainProgress {
+	x := m.Drain
 	if x.Step == DrainNone {
 		return nil
 	}
-	p := &DrainProgress{Step: x.Step, Since: x.Since, WithdrawnBy: d.withdrawnBy(s, x), Routed: d.anyoneHas(s)}
+	p := &DrainProgress{Step: x.Step, Since: x.Since, WithdrawnBy: d.withdrawnBy(s, m), Routed: d.anyoneHas(s)}
 	p.Drain, p.Service, _ = d.drainOf(s)
 	if c, counted, _ := d.connections(s, x); counted {
 		p.Counted, p.Open, p.Receiving = true, c.Open, c.Receiving
@@ -240,8 +247,9 @@ func (d *decider) drainProgress(s *Service, x DrainMemory) *DrainProgress {
 }
 
 // withdrawnBy is when a drain withdraws the route at the latest; zero: it has.
-func (d *decider) withdrawnBy(s *Service, x DrainMemory) time.Time {
-	if s.Mode == ModeVRRP {
+func (d *decider) withdrawnBy(s *Service, m *ServiceMemory) time.Time {
+	x := m.Drain
+	if m.elected(s) {
 		return time.Time{}
 	}
 	switch x.Step {
@@ -273,7 +281,8 @@ func (d *decider) connections(s *Service, x DrainMemory) (sum vip.Flows, counted
 }
 
 // drainReason says how far a drain is, and who wants it.
-func (d *decider) drainReason(s *Service, x DrainMemory) Reason {
+func (d *decider) drainReason(s *Service, m *ServiceMemory) Reason {
+	x := m.Drain
 	want, of, _ := d.drainOf(s)
 	r := Reason{Code: CodeDrained, Since: want.Since, Until: want.Until, Detail: cmp.Or(want.Reason, "no reason given")}
 	if of != "" && of != s.Name {
@@ -285,20 +294,21 @@ func (d *decider) drainReason(s *Service, x DrainMemory) Reason {
 	if x.Step == DrainDone {
 		return r
 	}
-	r.Code, r.Since, r.Until = CodeDraining, x.Begun, d.withdrawnBy(s, x)
-	r.Detail = d.drainWaits(s, x) + "; " + r.Detail
+	r.Code, r.Since, r.Until = CodeDraining, x.Begun, d.withdrawnBy(s, m)
+	r.Detail = d.drainWaits(s, m) + "; " + r.Detail
 	return r
 }
 
 // drainWaits says what a drain waits for.
-func (d *decider) drainWaits(s *Service, x DrainMemory) string {
+func (d *decider) drainWaits(s *Service, m *ServiceMemory) string {
+	x := m.Drain
 	switch x.Step {
 	case DrainPrepare:
 		return "waiting for pre_drain"
 	case DrainShift:
 		return "waiting until every peer has the less preferred route"
 	case DrainHold:
-		if s.Mode == ModeVRRP {
+		if m.elected(s) {
 			return "waiting for another router to take over"
 		}
 		return fmt.Sprintf("every peer has the less preferred route; held for drain_hold of %s", s.DrainHold)

@@ -34,6 +34,7 @@ type Input struct {
 	Peers     []Peer
 	Checks    map[string]Check                             // by name
 	Addresses map[netip.Addr]vip.Address                   // VIPs on this host
+	Leases    map[netip.Addr]vip.Address                   // VIPs that virtual routers bring here
 	Links     []vip.Link                                   // links of this host
 	Neighbors map[string]vip.Neighbor                      // by link: routers at the other end of unnumbered links
 	Sessions  map[string]vip.Session                       // by peer
@@ -64,6 +65,7 @@ type Check struct {
 type Drain struct {
 	Since  time.Time
 	Until  time.Time // zero: until it is taken back
+	Force  bool      // virtual routers leave although no other takes over
 	Reason string    // the operator's words
 	Actor  string    // who
 }
@@ -177,6 +179,8 @@ type ServiceMemory struct {
 	Announced   []netip.Addr `json:"announced,omitempty"` // addresses whose announcement was wanted
 	Lowered     bool         `json:"lowered,omitempty"`   // its routers have the priority of a degraded service
 	LowerFrom   time.Time    `json:"lower_from,omitzero"` // since when Lowered should be otherwise
+
+	Fallback FallbackMemory `json:"fallback,omitzero"`
 
 	RefusedUntil time.Time `json:"refused_until,omitzero"` // its routers take no part until then: this host cannot have an address
 }

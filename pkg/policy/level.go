@@ -137,10 +137,10 @@ func (d *decider) serviceReasons(s *Service, m *ServiceMemory) []Reason {
 	case Recovering:
 		first = []Reason{d.recoveryReason(s, m)}
 	case Drained:
-		first = []Reason{d.drainReason(s, m.Drain)}
+		first = []Reason{d.drainReason(s, m)}
 	case Leaving:
 		if d.memory.Stop.Step == StopNone {
-			first = []Reason{d.drainReason(s, m.Drain)}
+			first = []Reason{d.drainReason(s, m)}
 			break
 		}
 		first = []Reason{{Code: CodeStopping, Since: d.memory.Stop.Since, Detail: "the agent stops; " + d.memory.Stop.Step.String()}}
@@ -150,7 +150,7 @@ func (d *decider) serviceReasons(s *Service, m *ServiceMemory) []Reason {
 		}
 	}
 	if m.Drain.Step == DrainPrepare {
-		first = append([]Reason{d.drainReason(s, m.Drain)}, first...)
+		first = append([]Reason{d.drainReason(s, m)}, first...)
 	}
 	reasons := append(first, d.checkReasons(s, m.Disposition)...)
 	if len(reasons) == 0 { // a level that no check explains: cannot be, and is said all the same

@@ -39,13 +39,14 @@ const (
 	CodeOffSegment            // an address is in no network of its link
 	CodeRouter                // a virtual router cannot do its work
 	CodeRival                 // another router or host is at odds with this one
+	CodeFallback              // no BGP session is up, or was until now: VRRP is the way to it
 )
 
 var codeNames = [...]string{"none", "healthy", "not_required", "starting", "stopping", "check_pending", "check_failed", "check_degraded",
 	"check_error", "advisory", "recovery_delay", "address_unknown", "address_absent", "address_tentative", "address_unstable",
 	"address_refused", "no_peer", "session_down", "family_missing", "no_next_hop6", "not_sent",
 	"overload", "start_delay", "draining", "drained",
-	"backup", "no_successor", "link", "not_owner", "off_segment", "router", "rival"}
+	"backup", "no_successor", "link", "not_owner", "off_segment", "router", "rival", "fallback"}
 
 func (c Code) String() string { return codeNames[c] }
 

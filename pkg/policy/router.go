@@ -44,7 +44,7 @@ type RouterWant struct {
 
 // routers decides the virtual routers of a service: one for each family.
 func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
-	stance := d.stanceOf(m)
+	stance := d.stanceOf(s, m)
 	priority := d.priority(s, m)
 	out := d.addressed[:len(s.Addresses):len(s.Addresses)]
 	d.addressed = d.addressed[len(s.Addresses):]
@@ -78,7 +78,8 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 // that leave: no link has them of its own. An owner's are its own.
 func (d *decider) leased() {
 	for i := range d.in.Services {
-		if s := &d.in.Services[i]; s.Mode == ModeVRRP && s.VRRP.Priority != ownerPriority {
+		s := &d.in.Services[i]
+		if v, _ := s.VirtualRouters(); v != nil && v.Priority != ownerPriority {
 			for _, h := range s.Addresses {
 				d.lend(h.Addr())
 			}
@@ -109,12 +110,13 @@ func (s *Service) routerName(f vip.Family) string {
 }
 
 // stanceOf is how far the routers of a service take part.
-func (d *decider) stanceOf(m *ServiceMemory) RouterStance {
+func (d *decider) stanceOf(s *Service, m *ServiceMemory) RouterStance {
 	switch {
-	case d.out.Phase != Running, d.in.Now.Before(m.RefusedUntil):
+	case d.out.Phase != Running, d.in.Now.Before(m.RefusedUntil), s.Fallback != nil && !m.Fallback.On:
 		return RouterOut
 	case m.Drain.Step >= DrainShift:
-		if d.best == vip.LevelFail { // known to be dead: nobody is better than this one
+		want, _, _ := d.drainOf(s)
+		if want.Force || d.best == vip.LevelFail { // known to be dead: nobody is better than this one
 			return RouterOut
 		}
 		return RouterLast
@@ -211,7 +213,7 @@ func (d *decider) routed(p netip.Prefix, r vip.VirtualRouter) AddressDecision {
 // missing says why an address that the Active router has taken is not here: it takes a
 // moment to come.
 func (d *decider) missing(a netip.Addr, r vip.VirtualRouter) (Reason, bool) {
-	f, known := d.in.Addresses[a]
+	f, known := d.in.Leases[a]
 	if r.State != vip.RouterActive || known && f.State == vip.AddressPresent {
 		return Reason{}, false
 	}

@@ -27,6 +27,8 @@ type Service struct {
 	WhenWithdrawn WhenWithdrawn  `yaml:"when_withdrawn" default:"keep" doc:"keep or remove the address on lo while the service is withdrawn"`
 	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
 	VRRP          VRRP           `yaml:"vrrp" doc:"the virtual routers of a service in mode vrrp"`
+	Fallback      *Fallback      `yaml:"fallback" doc:"of a service in mode ecmp: the way to it while no BGP session is up"`
+	Exclusive     bool           `yaml:"exclusive" doc:"no two servers may serve at once, as with a single writer: what cannot promise that is refused, which is fallback"`
 }
 
 // PreDrain is a command that runs before a drain begins.
@@ -192,7 +194,7 @@ func (s Service) Validate() (ps []vip.Problem) {
 		ps = append(ps, vip.Problem{Path: "addresses", Message: "is missing", Allowed: "at least one address"})
 	}
 	for i, h := range s.Addresses {
-		if h.Segment.IsValid() && s.Mode == ModeECMP {
+		if h.Segment.IsValid() && s.Mode == ModeECMP && s.Fallback == nil {
 			ps = append(ps, vip.Problem{Path: fmt.Sprintf("addresses[%d]", i), Value: h.Segment.String(),
 				Message: fmt.Sprintf("is a network; mode ecmp announces single addresses, written without a length or with /%d", h.Addr().BitLen())})
 			continue
@@ -223,6 +225,7 @@ func (s Service) Validate() (ps []vip.Problem) {
 	if s.DrainHold > s.DrainTime {
 		ps = append(ps, vip.Problem{Path: "drain_hold", Value: s.DrainHold.String(), Message: "is longer than drain_time", Allowed: "0s to " + s.DrainTime.String()})
 	}
+	ps = append(ps, s.validateFallback()...)
 	if s.Mode == ModeVRRP {
 		return append(ps, vip.Under("vrrp", s.validateVRRP())...)
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -82,18 +83,17 @@ func (d *decider) stepDone() (bool, time.Time) {
 		return over(ceaseBound)
 	case StopRemove:
 		for i := range d.in.Services {
-			if s := &d.in.Services[i]; s.Mode == ModeVRRP && d.answers(s) {
-				return over(routerBound + s.VRRP.Interval)
+			s := &d.in.Services[i]
+			if v, _ := s.VirtualRouters(); v != nil && d.answers(s) {
+				return over(routerBound + v.Interval)
 			}
 		}
 		if m.Sent.IsZero() {
 			m.Sent = now // no router answers any more
 		}
 		end := m.Sent.Add(removeBound)
-		for _, a := range d.in.Addresses {
-			if a.Ours && (a.State == vip.AddressPresent || a.State == vip.AddressTentative) {
-				return !now.Before(end), end
-			}
+		if anyOurs(d.in.Addresses) || anyOurs(d.in.Leases) {
+			return !now.Before(end), end
 		}
 		if slices.ContainsFunc(d.in.Defaults, func(r vip.DefaultRoute) bool { return len(r.NextHops) > 0 }) {
 			return !now.Before(end), end
@@ -102,6 +102,15 @@ func (d *decider) stepDone() (bool, time.Time) {
 	case StopNone, StopDone:
 	}
 	return true, time.Time{}
+}
+
+func anyOurs(known map[netip.Addr]vip.Address) bool {
+	for _, a := range known {
+		if a.Ours && (a.State == vip.AddressPresent || a.State == vip.AddressTentative) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *decider) anythingAnnounced() bool {

@@ -39,9 +39,9 @@ func cannot() map[string]vip.VirtualRouter {
 
 // here puts the addresses on this host.
 func here(in *policy.Input) {
-	in.Addresses = map[netip.Addr]vip.Address{}
+	in.Leases = map[netip.Addr]vip.Address{}
 	for _, h := range in.Services[0].Addresses {
-		in.Addresses[h.Addr()] = vip.Address{Addr: h.Addr(), State: vip.AddressPresent, Ours: true}
+		in.Leases[h.Addr()] = vip.Address{Addr: h.Addr(), State: vip.AddressPresent, Ours: true}
 	}
 }
 
@@ -75,6 +75,7 @@ func TestStances(t *testing.T) {
 		"unknown":                {func(in *policy.Input) { in.Checks["web"] = verdict(vip.Unknown) }, policy.RouterOut},
 		"degraded":               {func(in *policy.Input) { in.Checks["web"] = verdict(vip.Degraded) }, policy.RouterIn},
 		"drained":                {func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch}} }, policy.RouterLast},
+		"drained by force":       {func(in *policy.Input) { in.Drains = map[string]policy.Drain{"web": {Since: epoch, Force: true}} }, policy.RouterOut},
 		"the agent stops":        {func(in *policy.Input) { in.Phase = policy.Stopping }, policy.RouterOut},
 		"the link is down":       {func(in *policy.Input) { in.Links[0].Up = false }, policy.RouterOut},
 		"after the host's boot":  {func(in *policy.Input) { in.Booted, in.Services[0].StartDelay = epoch, time.Minute }, policy.RouterOut},
@@ -373,14 +374,14 @@ func TestARouterWhoseAddressIsRefusedLeavesItToOthers(t *testing.T) {
 	in := segment()
 	in.Routers = routerIs(vip.RouterActive)
 	a := in.Services[0].Addresses[0].Addr()
-	in.Addresses = map[netip.Addr]vip.Address{a: {Addr: a, State: vip.AddressRefused, Detail: "IPv6 is off"}}
+	in.Leases = map[netip.Addr]vip.Address{a: {Addr: a, State: vip.AddressRefused, Detail: "IPv6 is off"}}
 	out := run(in, []time.Duration{0, time.Second}, nil)
 	if out.Routers[0].Stance != policy.RouterOut || out.Decisions[0].Disposition != policy.Withdrawn || out.DecideAt.IsZero() {
 		t.Errorf("%+v, %+v", out.Routers, out.Decisions[0])
 	}
 	out = run(in, []time.Duration{0, time.Second, 2 * time.Minute}, func(t time.Duration, in *policy.Input) {
 		if t > 0 {
-			in.Routers, in.Addresses = routerIs(vip.RouterInitialize), nil
+			in.Routers, in.Leases = routerIs(vip.RouterInitialize), nil
 		}
 	})
 	if out.Routers[0].Stance != policy.RouterIn {

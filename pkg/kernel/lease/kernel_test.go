@@ -107,20 +107,19 @@ func TestAnAdministratorsAddressesStay(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	inSubnet, elsewhere := netip.MustParseAddr("192.0.2.20"), netip.MustParseAddr("192.0.2.30")
+	inSubnet := netip.MustParseAddr("192.0.2.20")
 	ip(t, "addr add 192.0.2.20/24 dev eth1")
-	ip(t, "addr add 192.0.2.30/32 dev lo")
 	ip(t, "-6 addr add 2001:db8:10::10/64 dev eth1 nodad")
 	all := func() string { return strings.ReplaceAll(ip(t, "addr"), " tentative", "") } // fe80:: is so for a moment
 	before := all()
 	m := startMonitor(t)
-	l := leasesOn(t, "eth1", 10*time.Millisecond, inSubnet, elsewhere, v6)
+	l := leasesOn(t, "eth1", 10*time.Millisecond, inSubnet, v6)
 	a, _ := start(t, t.TempDir(), released(l)...)
 	a.until(t, vip.AddressPresent, l...)
 	a.engine.Apply(l)
 	time.Sleep(3 * time.Second)
-	for x, link := range map[netip.Addr]string{inSubnet: "eth1", elsewhere: "lo", v6: "eth1"} {
-		if f := a.latest().Addresses[x]; f.State != vip.AddressPresent || f.Ours || f.Link != link {
+	for _, x := range []netip.Addr{inSubnet, v6} {
+		if f := a.latest().Addresses[x]; f.State != vip.AddressPresent || f.Ours || f.Link != "eth1" {
 			t.Errorf("fact: %+v", f)
 		}
 	}
@@ -133,6 +132,33 @@ func TestAnAdministratorsAddressesStay(t *testing.T) {
 	defer m.mu.Unlock()
 	if len(m.gone) != 0 {
 		t.Errorf("went: %v", m.gone)
+	}
+}
+
+// An address of mode ecmp is on lo, and falls back to a link.
+func TestAnAddressOnLoIsOnTheLinkBesides(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	ip(t, "addr add "+v4.String()+"/32 dev lo scope host")
+	ip(t, "-6 addr add "+v6.String()+"/128 dev lo preferred_lft 0 nodad")
+	onLo := func() string {
+		return ip(t, "addr show dev lo") + ip(t, "route get "+v4.String()) + ip(t, "-6 route get "+v6.String())
+	}
+	before := onLo()
+	l := leasesOn(t, "eth1", 10*time.Millisecond, v4, v6)
+	a, _ := start(t, t.TempDir(), l...)
+	a.until(t, vip.AddressPresent, l...)
+	for _, x := range []netip.Addr{v4, v6} {
+		if f := a.latest().Addresses[x]; !f.Ours || f.Link != "eth1" {
+			t.Errorf("fact: %+v", f)
+		}
+	}
+	a.engine.Apply(nil)
+	eventually(t, "nothing is reported", func() bool { return len(a.latest().Addresses) == 0 })
+	if after := onLo(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
 

@@ -132,15 +132,19 @@ func (e *Engine) see(s spot, t *tenure, at []place, complete bool, now time.Time
 	}
 }
 
+// loopback is the index of lo in every network namespace.
+const loopback = 1
+
 // part finds the place that a spot of ours can be, and the best of somebody else's. A
-// link-local address on another link is another address.
+// link-local address on another link is another address, and one on lo need not answer
+// anybody on a link.
 func (e *Engine) part(s spot, at []place) (own, best *place) {
 	for i := range at {
 		p := &at[i]
 		switch {
 		case p.index == s.index && p.bits == s.addr.BitLen():
 			own = p
-		case p.index != s.index && s.addr.IsLinkLocalUnicast():
+		case p.index != s.index && (s.addr.IsLinkLocalUnicast() || p.index == loopback):
 		case p.bits == s.addr.BitLen() && e.isOurs(p.spot): // it moves from a link to another
 		case best == nil || p.worth() > best.worth():
 			best = p

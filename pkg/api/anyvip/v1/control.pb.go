@@ -238,7 +238,10 @@ type DrainRequest struct {
 	// Why, for whoever looks at status; at most 256 bytes.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// After which it ends by itself; unset: it does not. More than zero.
-	Duration      *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Virtual routers leave although no other takes over. Unset: such a one stays, with
+	// priority 1.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,6 +302,13 @@ func (x *DrainRequest) GetDuration() *durationpb.Duration {
 		return x.Duration
 	}
 	return nil
+}
+
+func (x *DrainRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 // DrainResponse says what became of the wish.
@@ -985,7 +995,9 @@ type DrainIntent struct {
 	// When it was asked for.
 	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
 	// When it ends by itself; unset: it does not.
-	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	// Virtual routers leave although no other takes over.
+	Force         bool `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1060,6 +1072,13 @@ func (x *DrainIntent) GetUntil() *timestamppb.Timestamp {
 		return x.Until
 	}
 	return nil
+}
+
+func (x *DrainIntent) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 // Hook is one command that runs on changes: totals since its name was configured.
@@ -2326,12 +2345,13 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0fCheckNowRequest\x12\x14\n" +
 	"\x05check\x18\x01 \x01(\tR\x05check\":\n" +
 	"\x10CheckNowResponse\x12&\n" +
-	"\x05check\x18\x01 \x01(\v2\x10.anyvip.v1.CheckR\x05check\"\x8b\x01\n" +
+	"\x05check\x18\x01 \x01(\v2\x10.anyvip.v1.CheckR\x05check\"\xa1\x01\n" +
 	"\fDrainRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\bR\x04node\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x125\n" +
-	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\"E\n" +
+	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"E\n" +
 	"\rDrainResponse\x12\x1a\n" +
 	"\breplaced\x18\x01 \x01(\bR\breplaced\x12\x18\n" +
 	"\awarning\x18\x02 \x01(\tR\awarning\">\n" +
@@ -2382,14 +2402,15 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x04vrid\x18\x03 \x01(\rR\x04vrid\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\rR\bpriority\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x127\n" +
-	"\atrouble\x18\x06 \x03(\x0e2\x1d.anyvip.v1.RouterTrouble.EnumR\atrouble\"\xcd\x01\n" +
+	"\atrouble\x18\x06 \x03(\x0e2\x1d.anyvip.v1.RouterTrouble.EnumR\atrouble\"\xe3\x01\n" +
 	"\vDrainIntent\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\bR\x04node\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05actor\x18\x04 \x01(\tR\x05actor\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
-	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x83\x01\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
+	"\x05force\x18\a \x01(\bR\x05force\"\x83\x01\n" +
 	"\x04Hook\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04runs\x18\x02 \x01(\x04R\x04runs\x12\x16\n" +

@@ -294,6 +294,8 @@ const (
 	ReasonCode_ROUTER ReasonCode_Enum = 31
 	// Another router or host is at odds with this one.
 	ReasonCode_RIVAL ReasonCode_Enum = 32
+	// No BGP session is up, or was until now: VRRP is the way to the service.
+	ReasonCode_FALLBACK ReasonCode_Enum = 33
 )
 
 // Enum value maps for ReasonCode_Enum.
@@ -332,6 +334,7 @@ var (
 		30: "OFF_SEGMENT",
 		31: "ROUTER",
 		32: "RIVAL",
+		33: "FALLBACK",
 	}
 	ReasonCode_Enum_value = map[string]int32{
 		"UNSPECIFIED":       0,
@@ -367,6 +370,7 @@ var (
 		"OFF_SEGMENT":       30,
 		"ROUTER":            31,
 		"RIVAL":             32,
+		"FALLBACK":          33,
 	}
 )
 
@@ -2033,9 +2037,9 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04FAIL\x10\x01\x12\f\n" +
 	"\bDEGRADED\x10\x02\x12\b\n" +
-	"\x04PASS\x10\x03\"\xae\x04\n" +
+	"\x04PASS\x10\x03\"\xbc\x04\n" +
 	"\n" +
-	"ReasonCode\"\x9f\x04\n" +
+	"ReasonCode\"\xad\x04\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04NONE\x10\x01\x12\v\n" +
@@ -2072,7 +2076,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\vOFF_SEGMENT\x10\x1e\x12\n" +
 	"\n" +
 	"\x06ROUTER\x10\x1f\x12\t\n" +
-	"\x05RIVAL\x10 \"[\n" +
+	"\x05RIVAL\x10 \x12\f\n" +
+	"\bFALLBACK\x10!\"[\n" +
 	"\tDrainStep\"N\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\v\n" +
