@@ -120,7 +120,11 @@ func (v view) drains(s *anyvipv1.Status) *table {
 		if d.GetUntil() != nil {
 			ends.text = strings.TrimSpace(v.in("", d.GetUntil()))
 		}
-		t.add(what, cell{v.age(d.GetSince()), plain}, ends, cell{d.GetActor(), plain}, cell{d.GetReason(), plain})
+		by := d.GetActor()
+		if d.GetForce() {
+			by += ", by force"
+		}
+		t.add(what, cell{v.age(d.GetSince()), plain}, ends, cell{by, plain}, cell{d.GetReason(), plain})
 	}
 	return t
 }

@@ -83,8 +83,11 @@ func TestWishesThatMakeNoSenseAreRefused(t *testing.T) {
 			_, err := c.control.Undrain(t.Context(), &anyvipv1.UndrainRequest{Service: "web", Node: true})
 			return err
 		},
-		"at most 256":           func() error { _, err := c.Drain(t.Context(), "web", strings.Repeat("x", 257), 0); return err },
-		"over before it begins": func() error { _, err := c.Drain(t.Context(), "web", "", -time.Hour); return err },
+		"at most 256": func() error {
+			_, err := c.Drain(t.Context(), Drain{Service: "web", Reason: strings.Repeat("x", 257)})
+			return err
+		},
+		"over before it begins": func() error { _, err := c.Drain(t.Context(), Drain{Service: "web", For: -time.Hour}); return err },
 		"more than zero": func() error {
 			_, err := c.control.Drain(t.Context(), &anyvipv1.DrainRequest{Service: "web", Duration: durationpb.New(0)})
 			return err
@@ -136,7 +139,7 @@ func TestACallEndsWithTheAgent(t *testing.T) {
 	c := dial(t, s.socket)
 	s.agent.hang = true
 	failed := make(chan error, 1)
-	go func() { _, err := c.Drain(t.Context(), "web", "", 0); failed <- err }()
+	go func() { _, err := c.Drain(t.Context(), Drain{Service: "web"}); failed <- err }()
 	for {
 		s.agent.mu.Lock()
 		n := len(s.agent.asked)

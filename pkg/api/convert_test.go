@@ -47,7 +47,7 @@ func fullSnapshot() *status.Snapshot {
 				Cause: vip.RouterHigherPriority, By: torA, Priority: 100, Answers: true, Detail: "cannot send",
 				Others: []vip.OtherRouter{{Addr: torA, MAC: "02:00:00:00:00:01", VRID: 51, Priority: 150, Since: ago(time.Second), Trouble: vip.TroubleRival | vip.TroubleInterval}}}},
 			Now:    at,
-			Drains: map[string]policy.Drain{"": node, "gone": {Since: ago(time.Hour), Until: at.Add(time.Hour)}, "over": {Since: ago(time.Hour), Until: at}},
+			Drains: map[string]policy.Drain{"": node, "gone": {Since: ago(time.Hour), Until: at.Add(time.Hour), Force: true}, "over": {Since: ago(time.Hour), Until: at}},
 		},
 		Desired: policy.Desired{
 			Shown: map[string]vip.Session{

@@ -19,7 +19,7 @@ func at(wall time.Duration, boot string, up time.Duration) durable.Moment {
 // A drain of an hour is written half an hour before its end, and read later.
 func TestWhatIsLeftOfADrain(t *testing.T) {
 	written := at(0, "a", 10*time.Minute)
-	set := put(nil, Drain{Service: "web", Reason: "new disks", Actor: "kim", At: noon.Add(-30 * time.Minute), Left: time.Hour})
+	set := put(nil, Drain{Service: "web", Force: true, Reason: "new disks", Actor: "kim", At: noon.Add(-30 * time.Minute), Left: time.Hour})
 	raw, err := encode(set, written)
 	if err != nil {
 		t.Fatal(err)
