@@ -50,7 +50,7 @@ func TestWhatIsLeftOfADrain(t *testing.T) {
 				}
 				return
 			}
-			want := []Drain{{Service: "web", Reason: "new disks", Actor: "kim", At: noon.Add(-30 * time.Minute), Left: tc.left, Until: tc.read.Now.Add(tc.left)}}
+			want := []Drain{{Service: "web", Force: true, Reason: "new disks", Actor: "kim", At: noon.Add(-30 * time.Minute), Left: tc.left, Until: tc.read.Now.Add(tc.left)}}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
