@@ -58,9 +58,8 @@ type Host interface {
 
 // Answer is how a virtual router's addresses shall be.
 type Answer struct {
-	Router    string // Candidacy.Name
-	Interface Link
-	Addresses []netip.Addr
+	Router    string        // Candidacy.Name
+	Addresses []Address     // all, also those that ride
 	Held      bool          // on this host; otherwise not
 	Interval  time.Duration // the router's Advertisement_Interval
 
@@ -69,6 +68,12 @@ type Answer struct {
 	// 0: not, or no more.
 	Announce uint64
 	Refresh  time.Duration // Candidacy.Refresh
+}
+
+// Address is an address and the link that it is on, or is to be.
+type Address struct {
+	netip.Addr
+	Interface Link
 }
 
 // Stance is how far a virtual router takes part.
@@ -88,7 +93,8 @@ type Candidacy struct {
 	Source    netip.Addr // what its advertisements come from: primary IPv4 or link-local address of Interface
 	Router    Router
 	Peers     []netip.Addr  // advertisements go to these, and come from these; none: multicast
-	Rides     []netip.Addr  // addresses that share its fate and are not advertised
+	Rides     []Address     // addresses that share its fate and are not advertised, wherever they are
+	Group     string        // those of one group are Active together or not at all; empty: it is of none
 	Refresh   time.Duration // announce again every so often; 0: never
 	Defend    bool          // announce against a foreign claim, once in ten seconds
 	Stance    Stance

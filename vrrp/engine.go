@@ -41,6 +41,7 @@ type Engine struct {
 	routers map[string]*router // by name
 	byKey   map[key]*router
 	byAddr  map[place]*router // by what they protect
+	byGroup map[string][]*router
 	due     deadlines
 	packet  Advertisement // the latest that was read
 	out     []byte        // the latest that was written
@@ -82,7 +83,7 @@ type router struct {
 
 // New makes an engine that does nothing until Run.
 func New(o Options) *Engine {
-	return &Engine{options: o, desired: latest.Make[Desired](), routers: map[string]*router{}, byKey: map[key]*router{}, byAddr: map[place]*router{}}
+	return &Engine{options: o, desired: latest.Make[Desired](), routers: map[string]*router{}, byKey: map[key]*router{}, byAddr: map[place]*router{}, byGroup: map[string][]*router{}}
 }
 
 // Apply replaces everything that is wanted. It never blocks and may be called from any
@@ -150,6 +151,7 @@ func (e *Engine) turn(arrivals []Arrival, now time.Time) {
 	for len(e.due) > 0 && !e.due[0].next.After(now) {
 		e.tick(e.due[0], now)
 	}
+	e.groups(now)
 	if e.changed {
 		e.changed = false
 		e.options.Report(e.report())
@@ -210,7 +212,7 @@ func (e *Engine) announce(r *router) {
 }
 
 func (e *Engine) answer(r *router) {
-	a := Answer{Router: r.wish.Name, Interface: r.wish.Interface, Addresses: r.wish.addresses(), Held: r.held,
+	a := Answer{Router: r.wish.Name, Addresses: r.wish.Addresses(), Held: r.held,
 		Interval: r.wish.Router.Interval, Refresh: r.wish.Refresh}
 	if r.speaks {
 		a.Announce = r.count
@@ -218,8 +220,13 @@ func (e *Engine) answer(r *router) {
 	e.options.Host.Answer(a)
 }
 
-func (c Candidacy) addresses() []netip.Addr {
-	return append(slices.Clip(c.Router.Addresses), c.Rides...)
+// Addresses are all that the virtual router answers for: advertised ones first.
+func (c Candidacy) Addresses() []Address {
+	all := make([]Address, 0, len(c.Router.Addresses)+len(c.Rides))
+	for _, a := range c.Router.Addresses {
+		all = append(all, Address{a, c.Interface})
+	}
+	return append(all, c.Rides...)
 }
 
 // send sends one advertisement, to the group or to each peer.
@@ -295,8 +302,12 @@ func (e *Engine) report() Report {
 	list := make([]vip.VirtualRouter, 0, len(e.routers))
 	for _, r := range e.routers {
 		since, cause, by := r.Why()
+		var addresses []netip.Addr
+		for _, a := range r.wish.Addresses() {
+			addresses = append(addresses, a.Addr)
+		}
 		list = append(list, vip.VirtualRouter{Name: r.wish.Name, Interface: r.wish.Interface.Name, VRID: r.wish.Router.VRID, Family: vip.FamilyOf(r.wish.Source),
-			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Addresses: r.wish.addresses(),
+			State: r.State(), Since: since, Cause: cause, By: by, Priority: r.priority(), Answers: r.Answers(), Addresses: addresses,
 			Others: r.others.list(), Detail: cmp.Or(r.fault, r.unsent)})
 	}
 	slices.SortFunc(list, func(a, b vip.VirtualRouter) int { return cmp.Compare(a.Name, b.Name) })

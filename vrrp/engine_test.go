@@ -199,8 +199,16 @@ func (b *bench) router(t *testing.T, name string) vip.VirtualRouter {
 	return vip.VirtualRouter{}
 }
 
-var web = Candidacy{Name: "web", Interface: Link{"eth1", 2}, Source: addr("10.0.0.5"), Stance: In, Rides: list("10.0.0.101"),
+var web = Candidacy{Name: "web", Interface: Link{"eth1", 2}, Source: addr("10.0.0.5"), Stance: In, Rides: on("eth1", 2, "10.0.0.101"),
 	Router: Router{Preempt: true, Advertisement: Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: time.Second, Addresses: list("10.0.0.100")}}}
+
+// on are addresses on a link.
+func on(link string, index int, addrs ...string) (all []Address) {
+	for _, a := range list(addrs...) {
+		all = append(all, Address{a, Link{link, index}})
+	}
+	return all
+}
 
 func with(change func(c *Candidacy)) Candidacy {
 	c := web
@@ -219,7 +227,7 @@ func TestARouterTakesOverAndLeaves(t *testing.T) {
 		if want := "eth1 10.0.0.5>224.0.0.18 vrid 51 priority 100"; len(sent) != 1 || sent[0] != want {
 			t.Errorf("%q", sent)
 		}
-		all := list("10.0.0.100", "10.0.0.101")
+		all := on("eth1", 2, "10.0.0.100", "10.0.0.101")
 		if len(answers) != 2 || !answers[0].Held || answers[0].Announce > 0 || answers[1].Announce != 1 || !slices.Equal(answers[0].Addresses, all) {
 			t.Errorf("%+v", answers)
 		}
@@ -632,9 +640,9 @@ func TestNewAddressesAreTakenAndAnnounced(t *testing.T) {
 		b.apply(web)
 		b.sleep(4 * time.Second)
 		b.wire.took()
-		b.apply(with(func(c *Candidacy) { c.Rides = list("10.0.0.105") }))
+		b.apply(with(func(c *Candidacy) { c.Rides = on("eth1", 2, "10.0.0.105") }))
 		_, answers := b.wire.took()
-		if len(answers) != 1 || answers[0].Announce != 2 || !slices.Equal(answers[0].Addresses, list("10.0.0.100", "10.0.0.105")) {
+		if len(answers) != 1 || answers[0].Announce != 2 || !slices.Equal(answers[0].Addresses, on("eth1", 2, "10.0.0.100", "10.0.0.105")) {
 			t.Errorf("%+v", answers)
 		}
 	})

@@ -49,6 +49,7 @@ type Machine struct {
 	left    bool          // the Active router said priority 0 then
 	lower   discarded     // the latest advertisement of the Active router that we preempt, since heard
 	preempt time.Time     // when the time of one with a lower priority is over; zero: none is there
+	won     bool          // Active_Down_Timer is over, and it waits for Win
 
 	last bool // it takes part only until another router does
 
@@ -120,6 +121,9 @@ func (m *Machine) Startup(now time.Time) []Do {
 		m.adver = m.router.Interval
 		m.backup(now, vip.RouterStarted, netip.Addr{})
 	case vip.RouterLeaving: // nobody came: it is Active still
+		if m.cause == vip.RouterGroupLost {
+			break // it may not be, and comes back once it has gone
+		}
 		m.become(now, vip.RouterActive, vip.RouterStarted, netip.Addr{})
 		m.advertise(now)
 		m.want(Announce)
@@ -159,6 +163,28 @@ func (m *Machine) leave(now time.Time, last bool) []Do {
 	case vip.RouterLeaving:
 		m.cause = cause
 	case vip.RouterInitialize:
+	}
+	return m.do
+}
+
+// Won says whether nothing but Win keeps this router from being Active.
+func (m *Machine) Won() bool { return m.state == vip.RouterBackup && m.won }
+
+// Win makes a router Active that has won.
+func (m *Machine) Win(now time.Time) []Do {
+	m.do = m.do[:0]
+	if m.Won() {
+		m.takeOver(now)
+	}
+	return m.do
+}
+
+// Yield makes an Active router leave, although it need not, for the sake of others that
+// it is Active with or not at all. Startup brings it back to Backup once it has gone.
+func (m *Machine) Yield(now time.Time) []Do {
+	m.do = m.do[:0]
+	if m.state == vip.RouterActive {
+		m.goAway(now, vip.RouterGroupLost)
 	}
 	return m.do
 }
@@ -214,6 +240,10 @@ func (m *Machine) Tick(now time.Time) []Do {
 	if due(m.timer, now) {
 		switch m.state {
 		case vip.RouterBackup:
+			if m.router.Waits {
+				m.won, m.timer = true, time.Time{}
+				break
+			}
 			m.takeOver(now)
 		case vip.RouterActive:
 			m.send(m.priority())
@@ -301,7 +331,7 @@ func (m *Machine) backup(now time.Time, cause vip.RouterCause, by netip.Addr) {
 
 // listen begins Active_Down_Timer anew.
 func (m *Machine) listen(heard time.Time, left bool) {
-	m.heard, m.left, m.lower, m.preempt = heard, left, discarded{}, time.Time{}
+	m.heard, m.left, m.lower, m.preempt, m.won = heard, left, discarded{}, time.Time{}, false
 }
 
 func (m *Machine) stop(now time.Time, cause vip.RouterCause, by netip.Addr) {
@@ -311,7 +341,7 @@ func (m *Machine) stop(now time.Time, cause vip.RouterCause, by netip.Addr) {
 
 func (m *Machine) become(now time.Time, s vip.RouterState, cause vip.RouterCause, by netip.Addr) {
 	m.state, m.cause, m.since, m.by = s, cause, now, by
-	m.retry, m.quiet = time.Time{}, time.Time{}
+	m.retry, m.quiet, m.won = time.Time{}, time.Time{}, false
 }
 
 // setDownTimer sets Active_Down_Timer, from what was heard last on.

@@ -18,8 +18,8 @@ var update = flag.Bool("update", false, "rewrite the scripts' results")
 // each followed by what the machine made of it: lines that begin with a blank, written
 // by -update and read in review. A line "router ..." begins anew.
 //
-//	router PRIORITY INTERVAL [version 2] [preempt no|DURATION] [password WORD]
-//	TIME startup | shutdown | drain | tick | priority N
+//	router PRIORITY INTERVAL [version 2] [preempt no|DURATION] [password WORD] [waits yes]
+//	TIME startup | shutdown | drain | tick | win | yield | priority N
 //	TIME hear ADDRESS PRIORITY INTERVAL [version 2] [password WORD]
 //
 // Our own address is 10.0.0.5.
@@ -98,6 +98,9 @@ func describe(m *Machine) string {
 	if m.Answers() {
 		text += ", answers"
 	}
+	if m.Won() {
+		text += ", has won"
+	}
 	if d := m.Deadline(); !d.IsZero() {
 		text += ", next " + d.Sub(epoch).String()
 	}
@@ -115,6 +118,10 @@ func event(t *testing.T, m *Machine, now time.Time, words []string, out *strings
 		return m.Drain(now)
 	case "tick":
 		return m.Tick(now)
+	case "win":
+		return m.Win(now)
+	case "yield":
+		return m.Yield(now)
 	case "priority":
 		r := m.router
 		r.Priority = number(t, words[1])
@@ -144,6 +151,8 @@ func parseRouter(t *testing.T, words []string) Router {
 			if r.Preempt = words[1] != "no"; r.Preempt {
 				r.PreemptDelay = duration(t, words[1])
 			}
+		case "waits":
+			r.Waits = words[1] == "yes"
 		default:
 			t.Fatalf("what is %q?", words)
 		}

@@ -74,7 +74,7 @@ func (m *Machine) receiveBackup(at time.Time, src netip.Addr, a *Advertisement) 
 			m.preempt = at.Add(m.router.PreemptDelay)
 		}
 		if at.Before(m.preempt) {
-			m.adver, m.heard, m.left = a.Interval, at, false
+			m.adver, m.heard, m.left, m.won = a.Interval, at, false, false
 		} else {
 			m.lower = discarded{at, src, a.Priority, a.Interval} // so that the timer runs out
 		}

@@ -12,12 +12,13 @@ type Router struct {
 
 	Preempt      bool          // Preempt_Mode
 	PreemptDelay time.Duration // how long an Active router of lower priority is left alone; 0: not at all
+	Waits        bool          // one that has won its election waits for Win
 }
 
 func (r Router) equal(s Router) bool {
 	return r.Version == s.Version && r.VRID == s.VRID && r.Priority == s.Priority && r.Interval == s.Interval &&
 		slices.Equal(r.Addresses, s.Addresses) && r.Secured == s.Secured && r.Password == s.Password && r.Checksum == s.Checksum &&
-		r.Preempt == s.Preempt && r.PreemptDelay == s.PreemptDelay
+		r.Preempt == s.Preempt && r.PreemptDelay == s.PreemptDelay && r.Waits == s.Waits
 }
 
 // Act is a kind of thing that a Machine wants done.

@@ -10,25 +10,14 @@ import (
 
 // apply brings the routers in line with what is wanted.
 func (e *Engine) apply(d Desired, now time.Time) {
-	wanted := map[string]bool{}
-	var links []Link
-	for _, c := range d.Routers {
-		wanted[c.Name] = true
-		if !slices.Contains(links, c.Interface) {
-			links = append(links, c.Interface)
-		}
-	}
-	for _, r := range e.routers { // of a name there is one link: the wanted one
-		if !slices.ContainsFunc(links, func(l Link) bool { return l.Name == r.wish.Interface.Name }) {
-			links = append(links, r.wish.Interface)
-		}
-	}
-	faults := e.options.Conn.Listen(links)
+	faults := e.options.Conn.Listen(e.links(d))
 	if e.again = (time.Time{}); len(faults) > 0 {
 		e.again = now.Add(listenFor)
 	}
+	wanted := map[string]bool{}
 	for _, c := range d.Routers {
-		e.want(c, faults[c.Interface.Name], now)
+		wanted[c.Name] = true
+		e.want(c, c.fault(faults), now)
 	}
 	for name, r := range e.routers {
 		if !wanted[name] {
@@ -39,10 +28,50 @@ func (e *Engine) apply(d Desired, now time.Time) {
 	}
 	clear(e.byAddr)
 	for _, r := range e.routers {
-		for _, addr := range r.wish.addresses() {
-			e.byAddr[place{r.wish.Interface.Name, addr}] = r
+		for _, a := range r.wish.Addresses() {
+			e.byAddr[place{a.Interface.Name, a.Addr}] = r
 		}
 	}
+	e.regroup()
+}
+
+// links are those to listen on. Of a name there is one: the wanted one.
+func (e *Engine) links(d Desired) (list []Link) {
+	add := func(c Candidacy) {
+		for _, l := range c.links() {
+			if !slices.ContainsFunc(list, func(m Link) bool { return m.Name == l.Name }) {
+				list = append(list, l)
+			}
+		}
+	}
+	for _, c := range d.Routers {
+		add(c)
+	}
+	for _, r := range e.routers {
+		add(r.wish)
+	}
+	return list
+}
+
+// links are those that a candidacy has to do with, its own first.
+func (c Candidacy) links() []Link {
+	list := []Link{c.Interface}
+	for _, a := range c.Rides {
+		if !slices.Contains(list, a.Interface) {
+			list = append(list, a.Interface)
+		}
+	}
+	return list
+}
+
+// fault is why one of its links cannot be listened on; nil: all can.
+func (c Candidacy) fault(faults map[string]error) error {
+	for _, l := range c.links() {
+		if err := faults[l.Name]; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // want makes a router, or changes the one that is there.
@@ -69,7 +98,7 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	r.going = false
 	r.wish = c
 	e.trouble(r, &r.fault, fault)
-	if r.held && (old.Interface != c.Interface || old.Refresh != c.Refresh || old.Router.Interval != c.Router.Interval || !slices.Equal(old.addresses(), c.addresses())) {
+	if r.held && (old.Refresh != c.Refresh || old.Router.Interval != c.Router.Interval || !slices.Equal(old.Addresses(), c.Addresses())) {
 		if r.speaks {
 			e.announce(r)
 		} else {
@@ -93,7 +122,7 @@ func (e *Engine) rename(r *router, name string) *router {
 	e.routers[name] = r
 	if r.held {
 		e.answer(r)
-		e.options.Host.Answer(Answer{Router: old, Interface: r.wish.Interface, Addresses: r.wish.addresses()})
+		e.options.Host.Answer(Answer{Router: old})
 	}
 	e.changed = true
 	return r

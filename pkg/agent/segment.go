@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/anyvip/anyvip/pkg/kernel/lease"
 	"github.com/anyvip/anyvip/pkg/policy"
@@ -117,23 +118,27 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 	held := map[netip.Addr]bool{}
 	for _, name := range slices.Sorted(maps.Keys(s.answers)) {
 		a := s.answers[name]
-		for _, addr := range a.Addresses {
-			held[addr] = true
-			leases = append(leases, lease.Lease{Addr: addr, Link: a.Interface.Name, Index: a.Interface.Index, Interval: a.Interval, Held: true})
-			if a.Announce > 0 && s.present[addr] {
-				announcements[a.Interface] = append(announcements[a.Interface], wire.Announcement{Addr: addr, Count: a.Announce, Refresh: a.Refresh})
+		for _, x := range a.Addresses {
+			held[x.Addr] = true
+			leases = append(leases, leaseOf(x, a.Interval, true))
+			if a.Announce > 0 && s.present[x.Addr] {
+				announcements[x.Interface] = append(announcements[x.Interface], wire.Announcement{Addr: x.Addr, Count: a.Announce, Refresh: a.Refresh})
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.candidates)) {
 		c := s.candidates[name]
-		for _, addr := range append(slices.Clip(c.Router.Addresses), c.Rides...) {
-			if !held[addr] {
-				leases = append(leases, lease.Lease{Addr: addr, Link: c.Interface.Name, Index: c.Interface.Index, Interval: c.Router.Interval})
+		for _, x := range c.Addresses() {
+			if !held[x.Addr] {
+				leases = append(leases, leaseOf(x, c.Router.Interval, false))
 			}
 		}
 	}
 	return leases, announcements
+}
+
+func leaseOf(a vrrp.Address, interval time.Duration, held bool) lease.Lease {
+	return lease.Lease{Addr: a.Addr, Link: a.Interface.Name, Index: a.Interface.Index, Interval: interval, Held: held}
 }
 
 // announce gives each link's announcer its list, and ends those that have none.
@@ -186,8 +191,15 @@ func candidacies(list []policy.RouterWant, secret func(file string) string) []vr
 			copy(ad.Password[:], secret(c.PasswordFile))
 		}
 		out[i] = vrrp.Candidacy{Name: w.Name, Interface: vrrp.Link{Name: w.Link.Name, Index: w.Link.Index}, Source: w.Source,
-			Router: vrrp.Router{Advertisement: ad, Preempt: c.Preempt, PreemptDelay: c.PreemptDelay},
-			Peers:  w.Peers, Rides: w.Rides, Refresh: c.Refresh, Defend: c.Defend, Stance: stances[w.Stance]}
+			Router: vrrp.Router{Advertisement: ad, Preempt: c.Preempt, PreemptDelay: c.PreemptDelay, Waits: w.Group != ""},
+			Peers:  w.Peers, Rides: rides(w.Rides), Group: w.Group, Refresh: c.Refresh, Defend: c.Defend, Stance: stances[w.Stance]}
+	}
+	return out
+}
+
+func rides(list []policy.Ride) (out []vrrp.Address) {
+	for _, r := range list {
+		out = append(out, vrrp.Address{Addr: r.Addr, Interface: vrrp.Link{Name: r.Link.Name, Index: r.Link.Index}})
 	}
 	return out
 }

@@ -22,6 +22,7 @@ func (d *decoder) across(c *Config) {
 	d.doubles(c)
 	d.ends(c)
 	d.virtualRouters(c)
+	d.sync(c)
 	if c.DrainFile != "" && !filepath.IsAbs(c.DrainFile) {
 		d.blame("drain_file", c.DrainFile, "is not an absolute path", "")
 	}
@@ -183,8 +184,61 @@ func (d *decoder) groups(c *Config) {
 			d.blame(at("services", i)+".together", s.Together, "is no name", nameAllowed)
 			continue
 		}
-		if s.Together != "" && members[s.Together] == 1 {
+		if s.Rides() && s.Together != "" {
+			d.rider(c, i)
+		}
+		if s.Together != "" && members[s.Together] == 1 && !s.Rides() {
 			d.warn(at("services", i)+".together", s.Together, "is named by no other service, so it changes nothing")
+		}
+	}
+}
+
+// rider looks at a service without a virtual router of its own: one service that it is
+// together with has one, and says all that there is to say.
+func (d *decoder) rider(c *Config, i int) {
+	var leaders []string
+	for _, o := range c.Services {
+		if o.Together == c.Services[i].Together && o.Mode == policy.ModeVRRP && !o.Rides() {
+			leaders = append(leaders, o.Name)
+		}
+	}
+	path := at("services", i) + ".vrrp"
+	switch {
+	case len(leaders) == 0 && d.sound("services"):
+		d.blame(path+".vrid", "", "is missing, and no service that it is together with has one to ride on", "1 to 255 for one of them")
+	case len(leaders) > 1:
+		d.blame(path+".vrid", "", fmt.Sprintf("is missing, and %v have one each: nobody can say on which of them its addresses ride", leaders), "a vrid for one of the group, or for all of it")
+	}
+	for _, key := range []string{"version", "priority", "advertisement_interval", "preempt", "preempt_delay", "degraded", "source", "unicast_peers", "password_file", "checksum",
+		"unadvertised", "announce_refresh", "defend"} {
+		if d.given(path + "." + key) {
+			d.blame(path+"."+key, "", "is its leader's to say: without a vrid its addresses ride on that virtual router", "interface alone")
+		}
+	}
+}
+
+// sync looks for groups of virtual routers that could never be Active together: the
+// same server must be the best in each.
+func (d *decoder) sync(c *Config) {
+	first := map[string]int{}
+	for i, s := range c.Services {
+		if s.Mode != policy.ModeVRRP || s.Together == "" || s.Rides() {
+			continue
+		}
+		j, there := first[s.Together]
+		if !there {
+			first[s.Together] = i
+			continue
+		}
+		v, w := s.VRRP, c.Services[j].VRRP
+		path, other := at("services", i)+".vrrp", at("services", j)
+		switch {
+		case v.Priority == 255 || w.Priority == 255:
+			d.blame(path+".priority", fmt.Sprint(v.Priority), "is together with "+other+", and an owner is always Active, whatever becomes of the others", "1 to 254 for both")
+		case v.Priority != w.Priority:
+			d.blame(path+".priority", fmt.Sprint(v.Priority), fmt.Sprintf("is not that of %s in line %d, and both are Active together or not at all: the same server must come first in each", other, d.place(other+".vrrp").line), fmt.Sprint(w.Priority))
+		case v.Preempt != w.Preempt || v.PreemptDelay != w.PreemptDelay || v.Degraded != w.Degraded:
+			d.blame(path, "", fmt.Sprintf("differs in preempt, preempt_delay or degraded from %s in line %d, and both are Active together or not at all", other, d.place(other+".vrrp").line), "the same in both")
 		}
 	}
 }

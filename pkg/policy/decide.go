@@ -144,9 +144,9 @@ func (d *decider) service(s *Service) {
 
 // vrrp is the rest of a decision in mode vrrp.
 func (d *decider) vrrp(s *Service, m *ServiceMemory, dec Decision) {
+	d.refused(s, m)
 	dec.Addresses = d.routers(s, m)
 	dec.Drain = d.drainProgress(s, m)
-	d.refused(m, dec.Addresses)
 	dec.standby(d, s, m)
 	d.out.Decisions = append(d.out.Decisions, dec)
 	d.memory.Services[s.Name] = m

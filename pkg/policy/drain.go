@@ -110,7 +110,7 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 		x.to(DrainDone, d.in.Now)
 	}
 	if x.Step == DrainPrepare {
-		if end := x.Begun.Add(prepareTime(s)); !d.in.Prepared[s.Name] && d.in.Now.Before(end) {
+		if done, end := d.prepared(s, x); !done {
 			d.wake(end)
 			return
 		}
@@ -133,6 +133,17 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 		}
 		x.to(next, d.in.Now)
 	}
+}
+
+// prepared says whether pre_drain has ended, of all services that are Active together:
+// the addresses of one go with those of the others.
+func (d *decider) prepared(s *Service, x *DrainMemory) (bool, time.Time) {
+	for _, o := range d.party(s) {
+		if end := x.Begun.Add(prepareTime(o)); !d.in.Prepared[o.Name] && d.in.Now.Before(end) {
+			return false, end
+		}
+	}
+	return true, time.Time{}
 }
 
 // prepareTime is how long a drain waits for pre_drain: a little longer than that may

@@ -69,12 +69,14 @@ func (s *Service) validateFallback() (ps []vip.Problem) {
 func (d *decider) fallback(s *Service, m *ServiceMemory, dec *Decision) {
 	m.Fallback = d.fallBack(s, m.Fallback, dec)
 	v := s.onSegment()
+	if m.Fallback.On {
+		d.refused(v, m)
+	}
 	x := m.Fallback
 	way := Decision{Service: s.Name, Disposition: dec.Disposition, Since: dec.Since, Reasons: dec.Reasons, Addresses: d.routers(v, m)}
 	if !x.On && !d.answers(v) {
 		return
 	}
-	d.refused(m, way.Addresses)
 	for i, a := range way.Addresses {
 		dec.Addresses[i].Reasons = append(slices.Clip(a.Reasons), dec.Addresses[i].Reasons...)
 	}

@@ -120,7 +120,7 @@ func TestAFallbackIsAsAnyOtherElection(t *testing.T) {
 		"the address is refused": {vip.RouterActive, func(in *policy.Input) {
 			a := in.Services[0].Addresses[0].Addr()
 			in.Leases = map[netip.Addr]vip.Address{a: {Addr: a, State: vip.AddressRefused}}
-		}, policy.Withdrawn, policy.RouterIn, policy.CodeAddressRefused},
+		}, policy.Withdrawn, policy.RouterOut, policy.CodeAddressRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := fallen(t, test.state)

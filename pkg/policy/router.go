@@ -38,8 +38,15 @@ type RouterWant struct {
 	Peers    []netip.Addr // unicast, of its family; none: multicast
 	Priority uint8
 	Listed   []netip.Addr
-	Rides    []netip.Addr
+	Rides    []Ride
+	Group    string // of virtual routers that are Active together; empty: it is of none
 	Stance   RouterStance
+}
+
+// Ride is an address that shares a virtual router's fate, and its link.
+type Ride struct {
+	netip.Addr
+	Link vip.Link
 }
 
 // routers decides the virtual routers of a service: one for each family.
@@ -48,17 +55,19 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 	priority := d.priority(s, m)
 	out := d.addressed[:len(s.Addresses):len(s.Addresses)]
 	d.addressed = d.addressed[len(s.Addresses):]
+	group := d.synced(s)
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
 		listed, rides := s.listed(f)
 		if len(listed) == 0 {
 			continue
 		}
-		w := RouterWant{Name: s.routerName(f), Service: s.Name, Config: &s.VRRP, Peers: s.VRRP.peers(f), Priority: priority, Listed: listed, Rides: rides, Stance: stance}
-		why, ok := d.place(s, &w, f)
+		w := RouterWant{Name: d.routerOf(s, f), Service: s.Name, Config: &s.VRRP, Peers: s.VRRP.peers(f), Priority: priority, Listed: listed, Group: group, Stance: stance}
+		why, ok := d.placed(s, &w, f)
 		if !ok {
 			w.Stance = RouterOut
 		}
-		if w.Link.Name != "" && w.Source.IsValid() {
+		if w.Link.Name != "" && w.Source.IsValid() && !s.Rides() {
+			w.Rides = d.ridden(s, &w, rides)
 			d.out.Routers = append(d.out.Routers, w)
 		}
 		for i, h := range s.Addresses {
@@ -146,6 +155,7 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 	case !l.Up:
 		r.Detail = "the link " + name + " is down"
 		return r, false
+	case s.Rides(): // nothing is sent there but announcements
 	case !w.Source.IsValid() && vip.FamilyOf(s.VRRP.Source) == f:
 		r.Detail = fmt.Sprintf("%s has no address %s, which source names", name, s.VRRP.Source)
 		return r, false
@@ -156,7 +166,8 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 		r.Detail = fmt.Sprintf("%s has no %s address of its own to advertise from", name, f)
 		return r, false
 	}
-	for _, a := range append(slices.Clip(w.Listed), w.Rides...) {
+	listed, rides := s.listed(f)
+	for _, a := range append(listed, rides...) {
 		owns := slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Addr() == a })
 		switch {
 		case s.VRRP.Priority == ownerPriority && !owns:
@@ -231,13 +242,9 @@ func (d *decider) missing(a netip.Addr, r vip.VirtualRouter) (Reason, bool) {
 
 // refused keeps the routers of a service out for a while whose address this host cannot
 // have: another one may.
-func (d *decider) refused(m *ServiceMemory, list []AddressDecision) {
-	for _, a := range list {
-		for _, r := range a.Reasons {
-			if r.Code == CodeAddressRefused {
-				m.RefusedUntil = d.in.Now.Add(refusedTime)
-			}
-		}
+func (d *decider) refused(s *Service, m *ServiceMemory) {
+	if d.refusing(s) {
+		m.RefusedUntil = d.in.Now.Add(refusedTime)
 	}
 	d.wake(m.RefusedUntil)
 }
@@ -277,12 +284,12 @@ func (d *decider) priority(s *Service, m *ServiceMemory) uint8 {
 }
 
 func (d *decider) anyActive(s *Service) bool {
-	return slices.ContainsFunc([]vip.Family{vip.IPv4, vip.IPv6}, func(f vip.Family) bool { return d.in.Routers[s.routerName(f)].State == vip.RouterActive })
+	return slices.ContainsFunc([]vip.Family{vip.IPv4, vip.IPv6}, func(f vip.Family) bool { return d.in.Routers[d.routerOf(s, f)].State == vip.RouterActive })
 }
 
 // answers says whether this host answers for an address of the service.
 func (d *decider) answers(s *Service) bool {
-	return slices.ContainsFunc([]vip.Family{vip.IPv4, vip.IPv6}, func(f vip.Family) bool { return d.in.Routers[s.routerName(f)].Answers })
+	return slices.ContainsFunc([]vip.Family{vip.IPv4, vip.IPv6}, func(f vip.Family) bool { return d.in.Routers[d.routerOf(s, f)].Answers })
 }
 
 // detection is the longest that a check of the service which is worse now may need to
@@ -306,7 +313,7 @@ func (dec *Decision) standby(d *decider, s *Service, m *ServiceMemory) {
 			continue
 		}
 		families++
-		r, known := d.in.Routers[s.routerName(f)]
+		r, known := d.in.Routers[d.routerOf(s, f)]
 		obstacle, blocked := dec.obstacle(f)
 		switch {
 		case blocked:

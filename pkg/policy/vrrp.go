@@ -13,7 +13,7 @@ import (
 // makes one virtual router for each address family that the service has.
 type VRRP struct {
 	Interface    string        `yaml:"interface" doc:"the link that the addresses are on"`
-	VRID         uint8         `yaml:"vrid" doc:"Virtual Router Identifier, 1 to 255: the same on all routers of these addresses, and of no others on the segment"`
+	VRID         uint8         `yaml:"vrid" doc:"Virtual Router Identifier, 1 to 255: the same on all routers of these addresses, and of no others on the segment. Without one the addresses ride on the virtual router of the service that they are together with"`
 	Version      uint8         `yaml:"version" default:"3" doc:"3 (RFC 9568), or 2 (RFC 3768), which knows IPv4 and whole seconds only: for others that speak nothing else"`
 	Priority     uint8         `yaml:"priority" default:"100" doc:"1 to 254, the highest is Active; 255 for a host that owns the addresses: they are its own, and stay there"`
 	Interval     time.Duration `yaml:"advertisement_interval" default:"1s" doc:"how often the Active router advertises: 10ms to 40.95s in steps of 10ms, in version 2 1s to 255s in whole seconds. A silent host is replaced after 3 to 4 of them"`
@@ -80,8 +80,11 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 	if v.Interface == "" {
 		blame("interface", "", "is missing; the addresses are on a link", "the name of a link of this host")
 	}
+	if s.Rides() && s.Together != "" {
+		return ps // the rest is its leader's
+	}
 	if v.VRID == 0 {
-		blame("vrid", "", "is missing", "1 to 255, the same on all servers of this service")
+		blame("vrid", "", "is missing", "1 to 255, the same on all servers of this service; or together: with a service that has one, to ride on its virtual router")
 	}
 	if v.Priority < leastPriority {
 		blame("priority", fmt.Sprint(v.Priority), "is what a router says that leaves", "1 to 254; 255 on the host that owns the addresses")

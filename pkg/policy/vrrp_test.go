@@ -157,7 +157,7 @@ func TestUnadvertisedAddressesRide(t *testing.T) {
 	in := segment()
 	in.Services[0].VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.101")}
 	r := policy.Decide(in).Routers[0]
-	if len(r.Listed) != 1 || len(r.Rides) != 1 || r.Rides[0] != netip.MustParseAddr("10.0.1.101") {
+	if len(r.Listed) != 1 || len(r.Rides) != 1 || r.Rides[0].Addr != netip.MustParseAddr("10.0.1.101") {
 		t.Errorf("%+v", r)
 	}
 }

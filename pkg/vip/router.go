@@ -39,10 +39,11 @@ const (
 	RouterDrained                    // likewise, as long as another router does
 	RouterNoSuccessor                // drained, but no other router came: it stays, at priority 1
 	RouterRelieved                   // another router has taken over
+	RouterGroupLost                  // a router that it is Active with, or not at all, is not Active any more
 )
 
 var routerCauseNames = [...]string{"not_started", "started", "owns", "nothing_heard", "active_left", "preempts", "higher_priority", "higher_address",
-	"stopped", "drained", "no_successor", "relieved"}
+	"stopped", "drained", "no_successor", "relieved", "group_lost"}
 
 func (c RouterCause) String() string { return name(routerCauseNames[:], int(c)) }
 

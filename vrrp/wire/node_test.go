@@ -142,8 +142,9 @@ func (h *addresses) Answer(a vrrp.Answer) {
 		verb = "replace"
 	}
 	var list []Announcement
-	for _, addr := range a.Addresses {
-		args := []string{"addr", verb, netip.PrefixFrom(addr, addr.BitLen()).String(), "dev", a.Interface.Name}
+	for _, x := range a.Addresses {
+		addr := x.Addr
+		args := []string{"addr", verb, netip.PrefixFrom(addr, addr.BitLen()).String(), "dev", x.Interface.Name}
 		if addr.Is6() {
 			args = append(args, "nodad")
 		}

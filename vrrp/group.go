@@ -1,0 +1,55 @@
+package vrrp
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/anyvip/anyvip/pkg/vip"
+)
+
+// groups keeps what is wanted of groups: the routers of one are Active together, once
+// each of them has won its election, and all of them go when one does. keepalived calls
+// that a sync group.
+func (e *Engine) groups(now time.Time) {
+	for _, group := range e.byGroup {
+		e.group(group, now)
+	}
+}
+
+func (e *Engine) group(group []*router, now time.Time) {
+	active, won := 0, 0
+	for _, r := range group {
+		switch {
+		case r.wish.Stance != In || r.going || r.fault != "":
+			return // all of them are on their way out, each as it can
+		case r.State() == vip.RouterActive:
+			active++
+		case r.Won():
+			won++
+		}
+	}
+	for _, r := range group {
+		switch {
+		case r.State() == vip.RouterInitialize: // it has gone for the others' sake
+			e.perform(r, r.Startup(now))
+		case active+won == len(group) && r.Won():
+			e.perform(r, r.Win(now))
+		case active+won < len(group) && r.State() == vip.RouterActive:
+			e.perform(r, r.Yield(now))
+		}
+	}
+}
+
+// regroup notes who belongs together.
+func (e *Engine) regroup() {
+	clear(e.byGroup)
+	for _, r := range e.routers {
+		if g := r.wish.Group; g != "" && !r.going {
+			e.byGroup[g] = append(e.byGroup[g], r)
+		}
+	}
+	for _, group := range e.byGroup {
+		slices.SortFunc(group, func(a, b *router) int { return cmp.Compare(a.wish.Name, b.wish.Name) })
+	}
+}
