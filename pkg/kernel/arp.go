@@ -61,10 +61,14 @@ func (g segment) problem(ip netip.Addr, s arpSettings) string {
 	if s.asks() {
 		commands = append(commands, key+".arp_announce=2")
 	}
-	return fmt.Sprintf("%s is inside %s of link %s, where this host would speak ARP for it and draw traffic past the routers: "+
+	where := fmt.Sprintf("is inside %s of link %s", g.subnet, name)
+	if g.subnet.IsSingleIP() {
+		where = "has its fallback on link " + name
+	}
+	return fmt.Sprintf("%s %s, where this host would speak ARP for it and draw traffic past the routers: "+
 		"arp_ignore is %d (all %d, %s %d; must be 1 or more), arp_announce is %d (all %d, %s %d; must be 2); "+
 		"run: sysctl -w %s, and keep it in /etc/sysctl.d",
-		ip, g.subnet, name,
+		ip, where,
 		max(s.ignoreAll, s.ignore), s.ignoreAll, name, s.ignore,
 		max(s.announceAll, s.announce), s.announceAll, name, s.announce,
 		strings.Join(commands, " "))

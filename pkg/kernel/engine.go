@@ -43,9 +43,9 @@ type Options struct {
 
 // Desired is everything the engine should bring about.
 type Desired struct {
-	Addresses []netip.Addr       // VIPs that should be on this host
-	Leased    []netip.Addr       // VIPs that somebody else brings here and takes away: they are no link's own
-	Defaults  []vip.DefaultRoute // default routes that should be on this host, at most one for each family
+	Addresses []netip.Addr          // VIPs that should be on this host
+	Leased    map[netip.Addr]string // VIPs that somebody else brings to a link and takes away: they are not its own
+	Defaults  []vip.DefaultRoute    // default routes that should be on this host, at most one for each family
 
 	// AdoptDefaults are families in which one that an earlier run left behind stays
 	// as it is, although none is wanted: until it is known whether one will be.
@@ -73,7 +73,7 @@ type Engine struct {
 	arp     map[string]arpSettings     // of links, as last read; kept when they cannot be read for now
 	started bool                       // the first desired set has come; before, leftovers are not judged
 	wanted  map[netip.Addr]bool        // latest desired set
-	leased  map[netip.Addr]bool        // likewise
+	leased  map[netip.Addr]string      // likewise
 	owned   map[netip.Addr]string      // VIPs that we added, and the link; nil until the ledger was read
 	facts   map[netip.Addr]vip.Address // as last reported
 	lost    map[netip.Addr][]time.Time // of wanted VIPs
@@ -91,7 +91,7 @@ type Engine struct {
 // wish is a desired set that waits to be taken.
 type wish struct {
 	addresses map[netip.Addr]bool
-	leased    map[netip.Addr]bool
+	leased    map[netip.Addr]string
 	defaults  map[vip.Family][]netip.Addr
 	adopt     []vip.Family
 }
@@ -146,9 +146,9 @@ func New(o Options) *Engine {
 // it, before Run as well. Nothing is removed before the first call: what an
 // earlier run left behind waits for it.
 func (e *Engine) Apply(d Desired) {
-	w := wish{make(map[netip.Addr]bool, len(d.Addresses)), make(map[netip.Addr]bool, len(d.Leased)), wantedDefaults(d.Defaults), slices.Clone(d.AdoptDefaults)}
-	for _, ip := range d.Leased {
-		w.leased[ip.Unmap()] = true
+	w := wish{make(map[netip.Addr]bool, len(d.Addresses)), make(map[netip.Addr]string, len(d.Leased)), wantedDefaults(d.Defaults), slices.Clone(d.AdoptDefaults)}
+	for ip, link := range d.Leased {
+		w.leased[ip.Unmap()] = link
 	}
 	for _, ip := range d.Addresses {
 		w.addresses[ip.Unmap()] = true

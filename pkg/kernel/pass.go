@@ -68,7 +68,7 @@ func (e *Engine) keepAddresses(blind error) (settled bool) {
 // plan compares what was seen with what is wanted.
 func (e *Engine) plan() plan {
 	s := situation{home: e.options.Link, wanted: e.wanted, owned: e.owned, leased: e.leased, seen: e.scene}
-	s.unread = e.readARP(e.scene.segments())
+	s.unread = e.readARP(s)
 	s.arp = e.arp
 	return makePlan(s)
 }
@@ -76,15 +76,10 @@ func (e *Engine) plan() plan {
 // readARP reads the settings of the links that expose a wanted VIP. When that
 // fails, for want of descriptors say, what was read last still holds: a guess
 // would take VIPs away. It returns the links of which nothing is known.
-func (e *Engine) readARP(segments []segment) (unread map[string]error) {
+func (e *Engine) readARP(s situation) (unread map[string]error) {
 	fresh := make(map[string]arpSettings)
 	unread = make(map[string]error)
-	for _, g := range segments {
-		name := g.link.name
-		_, read := fresh[name]
-		if read || unread[name] != nil || !e.exposed(g) {
-			continue
-		}
+	for name := range s.exposing() {
 		settings, err := e.host.arpSettings(name)
 		before, known := e.arp[name]
 		switch {
@@ -98,16 +93,6 @@ func (e *Engine) readARP(segments []segment) (unread map[string]error) {
 	}
 	e.arp = fresh // without links that are gone: another one may get the name
 	return unread
-}
-
-// exposed reports whether neighbours on a segment would ask for a wanted VIP.
-func (e *Engine) exposed(g segment) bool {
-	for ip := range e.wanted {
-		if g.exposes(ip) {
-			return true
-		}
-	}
-	return false
 }
 
 // openLedger reads the ledger once, when the first desired set has come. Until
@@ -297,7 +282,7 @@ func (e *Engine) publish(p plan) {
 		}
 		facts[ip] = fact
 	}
-	links := e.scene.report(func(ip netip.Addr) bool { _, ours := e.owned[ip]; return ours || e.wanted[ip] || e.leased[ip] })
+	links := e.scene.report(func(ip netip.Addr) bool { _, ours := e.owned[ip]; return ours || e.wanted[ip] || e.leased[ip] != "" })
 	if e.facts != nil && maps.EqualFunc(facts, e.facts, equalAddress) && slices.EqualFunc(links, e.links, equalLink) {
 		return
 	}

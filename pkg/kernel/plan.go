@@ -12,7 +12,7 @@ type situation struct {
 	home   string                // the link that VIPs are added to
 	wanted map[netip.Addr]bool   // VIPs that should be on this host
 	owned  map[netip.Addr]string // VIPs that we added, and the link
-	leased map[netip.Addr]bool   // VIPs that come and go on other links by themselves
+	leased map[netip.Addr]string // VIPs that come and go on a link besides
 	seen   scene
 	arp    map[string]arpSettings // of every link that exposes a wanted VIP
 	unread map[string]error       // such links whose settings are not known, and why
@@ -65,7 +65,7 @@ func makePlan(s situation) plan {
 func (s situation) places() map[netip.Addr][]place {
 	at := s.seen.places(func(ip netip.Addr) bool { _, ours := s.owned[ip]; return ours || s.wanted[ip] })
 	for ip, list := range at {
-		if s.leased[ip] {
+		if s.leased[ip] != "" {
 			at[ip] = slices.DeleteFunc(list, func(p place) bool { return p.link.name != s.home && p.link.name != s.owned[ip] })
 		}
 	}
@@ -75,8 +75,8 @@ func (s situation) places() map[netip.Addr][]place {
 // arpProblem finds a link that would speak ARP for ip against the rules. One
 // whose settings are not known is no reason to take anything away.
 func (s situation) arpProblem(segments []segment, ip netip.Addr) string {
-	for _, g := range segments {
-		if g.exposes(ip) && s.unread[g.link.name] == nil {
+	for _, g := range s.exposed(segments, ip) {
+		if s.unread[g.link.name] == nil {
 			if problem := g.problem(ip, s.arp[g.link.name]); problem != "" {
 				return problem
 			}
@@ -87,12 +87,40 @@ func (s situation) arpProblem(segments []segment, ip netip.Addr) string {
 
 // arpUnknown finds a link of which nobody knows whether it would speak ARP for ip.
 func (s situation) arpUnknown(segments []segment, ip netip.Addr) error {
-	for _, g := range segments {
-		if err := s.unread[g.link.name]; err != nil && g.exposes(ip) {
+	for _, g := range s.exposed(segments, ip) {
+		if err := s.unread[g.link.name]; err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// exposed lists the segments on which neighbours would ask for ip, although it is not
+// an address of the link: in whose subnet it is, and to whose link it may come.
+func (s situation) exposed(segments []segment, ip netip.Addr) (list []segment) {
+	for _, g := range segments {
+		if g.exposes(ip) {
+			list = append(list, g)
+		}
+	}
+	if l, there := s.seen.link(s.leased[ip]); there && l.arp && ip.Is4() {
+		if g := (segment{l, netip.PrefixFrom(ip, ip.BitLen())}); g.exposes(ip) {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// exposing are the links that would speak ARP for a wanted VIP.
+func (s situation) exposing() map[string]bool {
+	links := map[string]bool{}
+	segments := s.seen.segments()
+	for ip := range s.wanted {
+		for _, g := range s.exposed(segments, ip) {
+			links[g.link.name] = true
+		}
+	}
+	return links
 }
 
 // refuse decides about a VIP that a link would speak ARP for. One of ours that

@@ -93,7 +93,7 @@ func TestPlan(t *testing.T) {
 		scene  string
 		wanted string
 		owned  string // addresses on lo
-		leased string
+		leased string // on eth0
 		arp    map[string]arpSettings
 		want   []string // sorted
 		detail string   // part of the first fact's detail
@@ -129,6 +129,10 @@ func TestPlan(t *testing.T) {
 		{name: "a leftover that is not wanted is removed", scene: "lo 192.0.2.10/32=right", owned: "192.0.2.10",
 			want: []string{"-> remove 192.0.2.10 on lo", "192.0.2.10 present ours on lo"}},
 		{name: "a leftover that is gone is forgotten", scene: "lo", owned: "192.0.2.10", want: []string{"-> forget 192.0.2.10"}},
+		{name: "it may come to a link that would answer for it anyway: refused", scene: "lo\neth0 10.0.0.1/24", wanted: "192.0.2.10", leased: "192.0.2.10",
+			want: []string{"192.0.2.10 refused"}, detail: "has its fallback on link eth0"},
+		{name: "it may come to a link that does not: added", scene: "lo\neth0 10.0.0.1/24", wanted: "192.0.2.10", leased: "192.0.2.10", arp: map[string]arpSettings{"eth0": good},
+			want: []string{"-> add 192.0.2.10 on lo", "192.0.2.10 absent"}},
 		{name: "leased on a link and nowhere else: added", scene: "lo\neth0 192.0.2.10/32=leased", wanted: "192.0.2.10", leased: "192.0.2.10",
 			want: []string{"-> add 192.0.2.10 on lo", "192.0.2.10 absent"}},
 		{name: "leased on a link besides: ours stays", scene: "lo 192.0.2.10/32=right\neth0 192.0.2.10/32=leased", wanted: "192.0.2.10", owned: "192.0.2.10", leased: "192.0.2.10",
@@ -158,9 +162,9 @@ func TestPlan(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := situation{home: "lo", seen: parseScene(t, test.scene), arp: test.arp, wanted: map[netip.Addr]bool{}, owned: map[netip.Addr]string{}, leased: map[netip.Addr]bool{}}
+			s := situation{home: "lo", seen: parseScene(t, test.scene), arp: test.arp, wanted: map[netip.Addr]bool{}, owned: map[netip.Addr]string{}, leased: map[netip.Addr]string{}}
 			for _, w := range strings.Fields(test.leased) {
-				s.leased[netip.MustParseAddr(w)] = true
+				s.leased[netip.MustParseAddr(w)] = "eth0"
 			}
 			for _, w := range strings.Fields(test.wanted) {
 				s.wanted[netip.MustParseAddr(w)] = true

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -37,12 +36,12 @@ type decider struct {
 	in     Input
 	out    Desired
 	memory Memory
-	ways   [vip.IPv6 + 1][]way // by family: to each peer, in the order of Input.Peers
-	refers *graph              // nil: nobody has asked
-	best   vip.Level           // of the service that is decided: what it can be at best
-	lease  map[netip.Addr]bool // addresses that virtual routers bring here
-	odd    bool                // a check that was looked at is not simply passing
-	here   int                 // VIPs that are wanted on this host and are known there
+	ways   [vip.IPv6 + 1][]way   // by family: to each peer, in the order of Input.Peers
+	refers *graph                // nil: nobody has asked
+	best   vip.Level             // of the service that is decided: what it can be at best
+	lease  map[netip.Addr]string // addresses that virtual routers bring here, and to which link
+	odd    bool                  // a check that was looked at is not simply passing
+	here   int                   // VIPs that are wanted on this host and are known there
 
 	remembered []ServiceMemory   // room for those of the services to come
 	addressed  []AddressDecision // likewise
@@ -187,7 +186,7 @@ func (d *decider) observe() {
 func (d *decider) finish() {
 	slices.SortFunc(d.out.Announcements, func(a, b vip.Announcement) int { return comparePrefix(a.Prefix, b.Prefix) })
 	slices.SortFunc(d.out.Addresses, netip.Addr.Compare)
-	d.out.Leased = slices.SortedFunc(maps.Keys(d.lease), netip.Addr.Compare)
+	d.out.Leased = d.lease
 	slices.SortFunc(d.out.Watch, netip.Addr.Compare)
 	d.out.Memory = d.memory
 	if d.memory.Stop.Step == StopDone {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func TestAServiceWithoutAVRIDRidesOnItsLeader(t *testing.T) {
 		w.Rides[0].Addr != want[0].Addr || w.Rides[1].Addr != want[1].Addr || w.Rides[0].Link.Name != "eth1" || w.Rides[0].Link.Index != 3 {
 		t.Errorf("%+v", w)
 	}
-	if want := []netip.Addr{netip.MustParseAddr("10.0.1.100"), netip.MustParseAddr("10.9.0.100"), netip.MustParseAddr("2001:db8:9::100")}; !slices.Equal(out.Leased, want) {
+	if want := map[netip.Addr]string{netip.MustParseAddr("10.0.1.100"): "eth0", want[0].Addr: "eth1", want[1].Addr: "eth1"}; !maps.Equal(out.Leased, want) {
 		t.Errorf("leased %v", out.Leased)
 	}
 }

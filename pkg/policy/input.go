@@ -86,7 +86,7 @@ type Desired struct {
 	Sessions      []SessionWant          // in the order of Input.Peers
 	Shown         map[string]vip.Session // by peer: each session as everybody shows it
 	Routers       []RouterWant           // virtual routers, in the order of Input.Services
-	Leased        []netip.Addr           // addresses that virtual routers bring here and take away, sorted: they are no link's own
+	Leased        map[netip.Addr]string  // addresses that virtual routers bring here and take away, and the link: they are not its own
 	Unnumbered    []UnnumberedLink       // links whose router is to be found, in the order of Input.Peers
 	Addresses     []netip.Addr           // VIPs wanted on lo, sorted
 	Defaults      []vip.DefaultRoute     // default routes wanted on this host, by family

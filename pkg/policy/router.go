@@ -90,24 +90,24 @@ func (d *decider) leased() {
 		s := &d.in.Services[i]
 		if v, _ := s.VirtualRouters(); v != nil && v.Priority != ownerPriority {
 			for _, h := range s.Addresses {
-				d.lend(h.Addr())
+				d.lend(h.Addr(), v.Interface)
 			}
 		}
 	}
 	for _, r := range d.in.Routers {
-		if r.Priority != ownerPriority {
-			for _, a := range r.Addresses {
-				d.lend(a)
+		for _, a := range r.Addresses {
+			if _, known := d.lease[a]; r.Priority != ownerPriority && !known {
+				d.lend(a, r.Interface)
 			}
 		}
 	}
 }
 
-func (d *decider) lend(a netip.Addr) {
+func (d *decider) lend(a netip.Addr, link string) {
 	if d.lease == nil {
-		d.lease = map[netip.Addr]bool{}
+		d.lease = map[netip.Addr]string{}
 	}
-	d.lease[a] = true
+	d.lease[a] = link
 }
 
 // routerName is the name of the service's virtual router of a family.
@@ -192,7 +192,7 @@ func (d *decider) sourceOn(l vip.Link, f vip.Family, v *VRRP) netip.Addr {
 	for _, p := range l.Prefixes {
 		a := p.Addr()
 		switch {
-		case vip.FamilyOf(a) != f || d.lease[a]:
+		case vip.FamilyOf(a) != f || d.lease[a] != "":
 		case vip.FamilyOf(v.Source) == f:
 			if a == v.Source {
 				return a
