@@ -35,7 +35,13 @@ type tor struct {
 // watchTor starts the instrument and waits until it misses nothing.
 func (r *rig) watchTor(name string, links ...string) tor {
 	r.t.Helper()
-	argv := []string{"anyvip-lab", "watch", "--fib", vip4.String() + "," + vip6.String()}
+	return r.watchRoutes(name, vips, links...)
+}
+
+// watchRoutes is watchTor for other VIPs.
+func (r *rig) watchRoutes(name string, vips []netip.Prefix, links ...string) tor {
+	r.t.Helper()
+	argv := []string{"anyvip-lab", "watch", "--fib", fmt.Sprintf("%s,%s", vips[0], vips[1])}
 	for _, link := range links {
 		argv = append(argv, "--wire", link)
 	}
@@ -136,6 +142,18 @@ func (r *rig) startLoad() client {
 	c := client{follow(r, load.Decode, "client", "anyvip-lab", "load", "--target", "http://192.0.2.10/", "--rate", "200", "--each")}
 	c.wait(patience, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
 	return c
+}
+
+// loads begins to ask each host, 200 times a second.
+func (r *rig) loads(hosts ...string) map[string]client {
+	r.t.Helper()
+	all := map[string]client{}
+	for _, host := range hosts {
+		c := client{follow(r, load.Decode, "client", "anyvip-lab", "load", "--target", "http://"+host+"/", "--rate", "200", "--each")}
+		c.wait(patience, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
+		all[host] = c
+	}
+	return all
 }
 
 // answered waits for n answers of a server to requests that began after since.

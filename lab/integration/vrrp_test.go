@@ -38,16 +38,10 @@ func (p pair) is(node, state string) agentStatus {
 	})
 }
 
-// loads begins to ask both addresses, 200 times a second each.
+// loads begins to ask both addresses.
 func (p pair) loads() map[string]client {
 	p.t.Helper()
-	all := map[string]client{}
-	for _, host := range []string{pairVIP4, "[" + pairVIP6 + "]"} {
-		c := client{follow(p.rig, load.Decode, "client", "anyvip-lab", "load", "--target", "http://"+host+"/", "--rate", "200", "--each")}
-		c.wait(patience, "the client is ready", func(e load.Event) bool { return e.Kind == load.Ready })
-		all[host] = c
-	}
-	return all
+	return p.rig.loads(pairVIP4, "["+pairVIP6+"]")
 }
 
 // moves waits until a server answers to both, ends the loads, and returns the longest
