@@ -122,7 +122,7 @@ func TestOnlyDefaultRoutesOfTheMainTableAreHeard(t *testing.T) {
 		return
 	}
 	uplinks(t, 1)
-	w, err := openWatch(slog.New(slog.DiscardHandler))
+	w, err := openWatch(nobodys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/latest"
@@ -65,6 +66,7 @@ type Report struct {
 type Engine struct {
 	options Options
 	desired latest.Value[wish]
+	others  atomic.Pointer[map[netip.Addr]bool] // leased addresses that are not wanted on this host besides
 
 	// From here on owned by Run's goroutine.
 	host    host
@@ -171,7 +173,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer k.close()
 	e.ledger.life = k.life
-	w, err := openWatch(e.options.Log)
+	w, err := openWatch(e.isOthers, e.options.Log)
 	if err != nil {
 		return fmt.Errorf("kernel: %w", err)
 	}
@@ -225,6 +227,12 @@ func (e *Engine) wait(ctx context.Context, hints <-chan hint, timer <-chan time.
 	}
 }
 
+// isOthers reports whether an address comes and goes without us.
+func (e *Engine) isOthers(ip netip.Addr) bool {
+	others := e.others.Load()
+	return others != nil && (*others)[ip]
+}
+
 // want takes over a desired set, and reports whether it is another one.
 func (e *Engine) want(w wish) bool {
 	if e.started && maps.Equal(w.addresses, e.wanted) && maps.Equal(w.leased, e.leased) &&
@@ -232,6 +240,11 @@ func (e *Engine) want(w wish) bool {
 		return false
 	}
 	e.wanted, e.leased, e.started, e.retries = w.addresses, w.leased, true, 0
+	others := make(map[netip.Addr]bool, len(e.leased))
+	for ip := range e.leased {
+		others[ip] = !e.wanted[ip]
+	}
+	e.others.Store(&others)
 	e.routes.wanted, e.routes.adopt = w.defaults, w.adopt
 	maps.DeleteFunc(e.lost, func(ip netip.Addr, _ []time.Time) bool { return !w.addresses[ip] })
 	return true

@@ -74,7 +74,7 @@ func (a *agent) openParts() (*rtnetlink, *mainTable, *watch) {
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(k.close)
-	w, err := openWatch(a.engine.options.Log)
+	w, err := openWatch(a.engine.isOthers, a.engine.options.Log)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -334,7 +334,7 @@ func TestNotificationOverflowHintsAtLinksToo(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	w, err := openWatch(slog.New(slog.DiscardHandler))
+	w, err := openWatch(nobodys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -27,8 +28,9 @@ const receiveBuffer = 1 << 20
 type watch struct {
 	socket  *nl.NetlinkSocket
 	closing chan struct{}
-	hints   chan hint // of one: what was not taken yet is merged
-	routes  bool      // notifications of default routes are subscribed to
+	hints   chan hint             // of one: what was not taken yet is merged
+	routes  bool                  // notifications of default routes are subscribed to
+	others  func(netip.Addr) bool // addresses that are none of ours, however often they come and go; any goroutine may ask
 	log     *slog.Logger
 }
 
@@ -37,12 +39,12 @@ const afterError = 100 * time.Millisecond
 
 // openWatch subscribes to addresses and links. Whatever changes from here on is hinted at, so the
 // first look comes after it.
-func openWatch(log *slog.Logger) (*watch, error) {
+func openWatch(others func(netip.Addr) bool, log *slog.Logger) (*watch, error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to address and link notifications: %w", err)
 	}
-	w := &watch{socket: s, closing: make(chan struct{}), hints: make(chan hint, 1), log: log}
+	w := &watch{socket: s, closing: make(chan struct{}), hints: make(chan hint, 1), others: others, log: log}
 	// Only CAP_NET_ADMIN of the initial user namespace may exceed rmem_max.
 	if w.setBuffer(receiveBuffer, true) != nil {
 		_ = w.setBuffer(receiveBuffer, false) // what the kernel gives is enough to work
@@ -76,10 +78,31 @@ func (w *watch) run() {
 			}
 		case from.Pid == nl.PidKernel: // not some process that pretends
 			for _, m := range messages {
-				w.tell(hintOf(m.Header.Type))
+				if !w.isOthers(m.Header.Type, m.Data) {
+					w.tell(hintOf(m.Header.Type))
+				}
 			}
 		}
 	}
+}
+
+// isOthers reports whether a message is about an address that is none of ours: what
+// virtual routers have here is renewed every second or so.
+func (w *watch) isOthers(kind uint16, data []byte) bool {
+	if kind != unix.RTM_NEWADDR && kind != unix.RTM_DELADDR || len(data) < unix.SizeofIfAddrmsg {
+		return false
+	}
+	attrs, err := nl.ParseRouteAttr(data[unix.SizeofIfAddrmsg:])
+	if err != nil {
+		return false
+	}
+	var addr netip.Addr
+	for _, a := range attrs {
+		if got, ok := netip.AddrFromSlice(a.Value); ok && (a.Attr.Type == unix.IFA_LOCAL || a.Attr.Type == unix.IFA_ADDRESS && !addr.IsValid()) {
+			addr = got
+		}
+	}
+	return w.others(addr)
 }
 
 // hintOf is the hint in a message. Every type that is not about routes or
