@@ -240,11 +240,14 @@ func (m *Machine) Tick(now time.Time) []Do {
 	if due(m.timer, now) {
 		switch m.state {
 		case vip.RouterBackup:
-			if m.router.Waits {
-				m.won, m.timer = true, time.Time{}
-				break
+			m.timer = time.Time{}
+			switch {
+			case !m.router.Waits:
+				m.takeOver(now)
+			case !m.won:
+				m.become(now, vip.RouterBackup, vip.RouterWaits, netip.Addr{})
+				m.won = true
 			}
-			m.takeOver(now)
 		case vip.RouterActive:
 			m.send(m.priority())
 			// From the last one on, so that being late does not add up; but never in a row.
@@ -331,7 +334,15 @@ func (m *Machine) backup(now time.Time, cause vip.RouterCause, by netip.Addr) {
 
 // listen begins Active_Down_Timer anew.
 func (m *Machine) listen(heard time.Time, left bool) {
-	m.heard, m.left, m.lower, m.preempt, m.won = heard, left, discarded{}, time.Time{}, false
+	m.heard, m.left, m.lower, m.preempt = heard, left, discarded{}, time.Time{}
+	m.lose(heard)
+}
+
+// lose takes a victory back.
+func (m *Machine) lose(at time.Time) {
+	if m.won {
+		m.become(at, vip.RouterBackup, vip.RouterStarted, netip.Addr{})
+	}
 }
 
 func (m *Machine) stop(now time.Time, cause vip.RouterCause, by netip.Addr) {

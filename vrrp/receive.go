@@ -74,7 +74,8 @@ func (m *Machine) receiveBackup(at time.Time, src netip.Addr, a *Advertisement) 
 			m.preempt = at.Add(m.router.PreemptDelay)
 		}
 		if at.Before(m.preempt) {
-			m.adver, m.heard, m.left, m.won = a.Interval, at, false, false
+			m.adver, m.heard, m.left = a.Interval, at, false
+			m.lose(at)
 		} else {
 			m.lower = discarded{at, src, a.Priority, a.Interval} // so that the timer runs out
 		}

@@ -359,6 +359,9 @@ const deaf = vip.TroubleVersion | vip.TroublePassword | vip.TroubleHopLimit | vi
 // backupReason names the Active router: the best that is heard.
 func backupReason(r vip.VirtualRouter) Reason {
 	why := Reason{Code: CodeBackup, Since: r.Since, Detail: "listening for an Active router"}
+	if r.Cause == vip.RouterWaits {
+		why.Detail = "has won its election, and waits until those that it is together with have won theirs"
+	}
 	best := uint8(0)
 	for _, o := range r.Others {
 		if o.VRID == r.VRID && o.Priority > best && o.Trouble&deaf == 0 {

@@ -39,11 +39,12 @@ const (
 	RouterDrained                    // likewise, as long as another router does
 	RouterNoSuccessor                // drained, but no other router came: it stays, at priority 1
 	RouterRelieved                   // another router has taken over
+	RouterWaits                      // it has won its election, and waits for those that it is Active with, or not at all
 	RouterGroupLost                  // a router that it is Active with, or not at all, is not Active any more
 )
 
 var routerCauseNames = [...]string{"not_started", "started", "owns", "nothing_heard", "active_left", "preempts", "higher_priority", "higher_address",
-	"stopped", "drained", "no_successor", "relieved", "group_lost"}
+	"stopped", "drained", "no_successor", "relieved", "waits", "group_lost"}
 
 func (c RouterCause) String() string { return name(routerCauseNames[:], int(c)) }
 

@@ -1219,8 +1219,11 @@ const (
 	RouterCause_NO_SUCCESSOR RouterCause_Enum = 11
 	// Another router has taken over.
 	RouterCause_RELIEVED RouterCause_Enum = 12
-	// A virtual router that it is Active with, or not at all, is not Active any more.
-	RouterCause_GROUP_LOST RouterCause_Enum = 13
+	// It has won its election, and waits for the virtual routers that it is Active with,
+	// or not at all.
+	RouterCause_WAITS RouterCause_Enum = 13
+	// One of these is not Active any more.
+	RouterCause_GROUP_LOST RouterCause_Enum = 14
 )
 
 // Enum value maps for RouterCause_Enum.
@@ -1239,7 +1242,8 @@ var (
 		10: "DRAINED",
 		11: "NO_SUCCESSOR",
 		12: "RELIEVED",
-		13: "GROUP_LOST",
+		13: "WAITS",
+		14: "GROUP_LOST",
 	}
 	RouterCause_Enum_value = map[string]int32{
 		"UNSPECIFIED":     0,
@@ -1255,7 +1259,8 @@ var (
 		"DRAINED":         10,
 		"NO_SUCCESSOR":    11,
 		"RELIEVED":        12,
-		"GROUP_LOST":      13,
+		"WAITS":           13,
+		"GROUP_LOST":      14,
 	}
 )
 
@@ -2201,8 +2206,8 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\x06BACKUP\x10\x02\x12\n" +
 	"\n" +
 	"\x06ACTIVE\x10\x03\x12\v\n" +
-	"\aLEAVING\x10\x04\"\xf4\x01\n" +
-	"\vRouterCause\"\xe4\x01\n" +
+	"\aLEAVING\x10\x04\"\xff\x01\n" +
+	"\vRouterCause\"\xef\x01\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vNOT_STARTED\x10\x01\x12\v\n" +
@@ -2217,9 +2222,10 @@ const file_anyvip_v1_vocabulary_proto_rawDesc = "" +
 	"\aDRAINED\x10\n" +
 	"\x12\x10\n" +
 	"\fNO_SUCCESSOR\x10\v\x12\f\n" +
-	"\bRELIEVED\x10\f\x12\x0e\n" +
+	"\bRELIEVED\x10\f\x12\t\n" +
+	"\x05WAITS\x10\r\x12\x0e\n" +
 	"\n" +
-	"GROUP_LOST\x10\r\"\x83\x02\n" +
+	"GROUP_LOST\x10\x0e\"\x83\x02\n" +
 	"\rRouterTrouble\"\xf1\x01\n" +
 	"\x04Enum\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\x11\n" +
