@@ -302,7 +302,7 @@ func (e *Engine) report() Report {
 	list := make([]vip.VirtualRouter, 0, len(e.routers))
 	for _, r := range e.routers {
 		since, cause, by := r.Why()
-		var addresses []netip.Addr
+		addresses := make([]netip.Addr, 0, len(r.wish.Router.Addresses)+len(r.wish.Rides))
 		for _, a := range r.wish.Addresses() {
 			addresses = append(addresses, a.Addr)
 		}

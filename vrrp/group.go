@@ -30,12 +30,16 @@ func (e *Engine) group(group []*router, now time.Time) {
 		}
 	}
 	for _, r := range group {
+		wins := active+won == len(group) && r.Won()
+		yields := active+won < len(group) && r.State() == vip.RouterActive
 		switch {
 		case r.State() == vip.RouterInitialize: // it has gone for the others' sake
 			e.perform(r, r.Startup(now))
-		case active+won == len(group) && r.Won():
+		case (wins || yields) && !e.options.Alive():
+			e.due.set(r, now.Add(stuck))
+		case wins:
 			e.perform(r, r.Win(now))
-		case active+won < len(group) && r.State() == vip.RouterActive:
+		case yields:
 			e.perform(r, r.Yield(now))
 		}
 	}

@@ -62,6 +62,25 @@ func TestAGroupIsActiveOnceEachOfItHasWon(t *testing.T) {
 	})
 }
 
+func TestAGroupDoesNotTakeOverWhileTheAgentIsStuck(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(outside, inside)
+		b.sleep(500 * time.Millisecond)
+		b.hearInside(150)
+		b.sleep(3500 * time.Millisecond) // outside has won, inside will in 109 ms
+		b.alive.Store(false)
+		b.sleep(5 * time.Second)
+		if sent, answers := b.wire.took(); len(sent)+len(answers) > 0 {
+			t.Errorf("%q, %v", sent, answers)
+		}
+		b.alive.Store(true)
+		b.sleep(2 * stuck)
+		if got := b.states(t); got != bothActive {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 // One that loses its election takes the others along, politely, and back with it.
 func TestAGroupGoesWithOneOfIt(t *testing.T) {
 	onBench(t, func(b *bench) {
