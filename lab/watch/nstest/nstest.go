@@ -49,6 +49,9 @@ func Join(a *Host, aAddrs string, b *Host, bAddrs string) {
 		link  string
 		addrs string
 	}{{a, b.Name, aAddrs}, {b, a.Name, bAddrs}} {
+		if strings.Contains(end.addrs, "fe80:") { // then that is its only link-local one: a daemon may take any
+			end.host.Run("ip", "link", "set", end.link, "addrgenmode", "none")
+		}
 		for _, addr := range strings.Fields(end.addrs) {
 			end.host.Run("ip", "addr", "add", addr, "dev", end.link, "nodad")
 		}
