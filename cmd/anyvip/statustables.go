@@ -16,10 +16,11 @@ const eventsShown = 20
 // renderTables is a Status for people: what is, since when, and why. wide shows
 // every column and every reason, each row in one line.
 func renderTables(s *anyvipv1.Status, wide bool, out screen, now time.Time) string {
-	v := view{clock: clock{now}, wide: wide, peers: len(s.GetSessions()), segments: map[string]bool{}}
+	v := view{clock: clock{now}, wide: wide, peers: len(s.GetSessions()), answered: map[string]bool{}}
 	for _, r := range s.GetRouters() {
-		name, _, _ := strings.Cut(r.GetName(), "/")
-		v.segments[name] = true
+		for _, a := range r.GetAddresses() {
+			v.answered[a] = r.GetAnswers()
+		}
 	}
 	if wide {
 		out.width = 0
@@ -43,7 +44,7 @@ type view struct {
 	wide  bool
 	peers int
 
-	segments map[string]bool // services in mode vrrp
+	answered map[string]bool // addresses of virtual routers: whether this host answers for them
 }
 
 // head is the line about the agent itself, and one each about a refused reload and
@@ -83,11 +84,13 @@ func (v view) services(services []*anyvipv1.Service) *table {
 	t := newTable("SERVICE", "VIP", "DISPOSITION", "FOR", "SENT TO", "WHY")
 	for _, s := range services {
 		for _, a := range s.GetAddresses() {
+			addr, _, _ := strings.Cut(a.GetPrefix(), "/")
 			sent := cell{strings.Join(a.GetSentTo(), ","), plain}
+			answered, elected := v.answered[addr]
 			switch n := len(a.GetSentTo()); {
-			case v.segments[s.GetName()] && a.GetWanted():
+			case n == 0 && answered:
 				sent = cell{"the segment", good}
-			case v.segments[s.GetName()]:
+			case n == 0 && elected && (!a.GetWanted() || s.GetDisposition() == anyvipv1.Disposition_STANDBY):
 				sent.text = ""
 			case n == 0 && a.GetWanted():
 				sent = cell{"nobody", bad}
@@ -96,7 +99,6 @@ func (v view) services(services []*anyvipv1.Service) *table {
 			case n < v.peers:
 				sent.tint = warn
 			}
-			addr, _, _ := strings.Cut(a.GetPrefix(), "/")
 			t.add(cell{s.GetName(), plain}, cell{addr, plain}, cell{word(s.GetDisposition()), dispositionTint(s.GetDisposition())},
 				cell{v.age(s.GetSince()), plain}, sent, cell{v.why(s, a), plain})
 		}

@@ -41,7 +41,7 @@ func address(prefix string, sentTo []string, reasons ...*anyvipv1.Reason) *anyvi
 func everyStatus() *anyvipv1.Status {
 	return &anyvipv1.Status{
 		Serial: 4711, At: ago(0), Node: "s1", Version: "v0.1.0", Started: ago(50 * time.Hour), Phase: anyvipv1.Phase_RUNNING,
-		Services: everyService(), Checks: everyCheck(), Sessions: everySession(), Addresses: everyAddress(),
+		Services: everyService(), Checks: everyCheck(), Sessions: everySession(), Addresses: everyAddress(), Routers: everyRouter(),
 		Events: []*anyvipv1.Event{
 			{Serial: 1, At: ago(50 * time.Hour), Kind: anyvipv1.EventKind_AGENT, Name: "s1", To: "starting"},
 			{Serial: 2, At: ago(49 * time.Hour), Kind: anyvipv1.EventKind_SERVICE, Name: "web", From: "pending", To: "announced", Reason: "healthy"},
@@ -74,12 +74,48 @@ func everyService() []*anyvipv1.Service {
 	}
 	services[5].Drain = &anyvipv1.Drain{Step: anyvipv1.DrainStep_QUIET, Since: ago(time.Second), WithdrawnBy: ahead(12 * time.Second), Routed: true,
 		Open: proto.Uint32(12), Receiving: proto.Uint32(3), Intent: &anyvipv1.DrainIntent{Node: true, Reason: "kernel update", Actor: "drain_file", Since: ago(90 * time.Second)}}
+	wanted := func(a *anyvipv1.ServiceAddress) *anyvipv1.ServiceAddress { a.Wanted = true; return a }
+	services = append(services,
+		service("elected", anyvipv1.Disposition_ANNOUNCED, reason(anyvipv1.ReasonCode_HEALTHY, "", ""), wanted(address("10.0.5.100/32", nil)), wanted(address("2001:db8:5::100/128", nil))),
+		service("fallen", anyvipv1.Disposition_ANNOUNCED, reason(anyvipv1.ReasonCode_FALLBACK, "eth1", "no BGP session is up"), wanted(address("10.0.5.101/32", nil))),
+		service("listens", anyvipv1.Disposition_STANDBY, reason(anyvipv1.ReasonCode_BACKUP, "10.0.5.2", "is Active"), address("10.0.5.102/32", nil)),
+		service("on-lo", anyvipv1.Disposition_ANNOUNCED, reason(anyvipv1.ReasonCode_HEALTHY, "", ""), wanted(address("10.0.5.103/32", both))))
 	for code := range anyvipv1.ReasonCode_Enum_name {
 		c := anyvipv1.ReasonCode_Enum(code)
 		services = append(services, service("z-"+word(c), anyvipv1.Disposition_UNSPECIFIED, reason(c, "SUBJECT", "DETAIL"), address("192.0.2.16/32", nil)))
 	}
 	slices.SortStableFunc(services[6:], func(a, b *anyvipv1.Service) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return services
+}
+
+func everyRouter() []*anyvipv1.VirtualRouter {
+	router := func(name string, s anyvipv1.RouterState_Enum, answers bool, addresses ...string) *anyvipv1.VirtualRouter {
+		return &anyvipv1.VirtualRouter{Name: name, Interface: "eth1", Vrid: 51, State: s, Since: ago(time.Minute), Cause: anyvipv1.RouterCause_STARTED,
+			Priority: 100, Answers: answers, Addresses: addresses}
+	}
+	routers := []*anyvipv1.VirtualRouter{
+		router("elected/ipv4", anyvipv1.RouterState_ACTIVE, true, "10.0.5.100"),
+		router("elected/ipv6", anyvipv1.RouterState_BACKUP, false, "2001:db8:5::100"),
+		router("fallen", anyvipv1.RouterState_ACTIVE, true, "10.0.5.101"),
+		router("listens", anyvipv1.RouterState_BACKUP, false, "10.0.5.102"),
+		router("on-lo", anyvipv1.RouterState_INITIALIZE, false, "10.0.5.103"),
+	}
+	routers[3].By, routers[3].Cause = "10.0.5.2", anyvipv1.RouterCause_HIGHER_PRIORITY
+	routers[3].Others = []*anyvipv1.OtherRouter{{Address: "10.0.5.2", Mac: "02:00:00:00:00:02", Vrid: 51, Priority: 150}}
+	for code := range anyvipv1.RouterTrouble_Enum_name {
+		c := anyvipv1.RouterTrouble_Enum(code)
+		r := router("z-"+word(c), anyvipv1.RouterState_ACTIVE, true)
+		r.Others = []*anyvipv1.OtherRouter{{Address: "10.0.5.3", Mac: "02:00:00:00:00:03", Vrid: 51, Priority: 90, Trouble: []anyvipv1.RouterTrouble_Enum{c}}}
+		routers = append(routers, r)
+	}
+	for code := range anyvipv1.RouterCause_Enum_name {
+		c := anyvipv1.RouterCause_Enum(code)
+		r := router("y-"+word(c), anyvipv1.RouterState_LEAVING, true)
+		r.Cause, r.Detail = c, "DETAIL"
+		routers = append(routers, r)
+	}
+	slices.SortStableFunc(routers[5:], func(a, b *anyvipv1.VirtualRouter) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return routers
 }
 
 func everyCheck() []*anyvipv1.Check {

@@ -202,6 +202,7 @@ func routersOf(m map[string]vip.VirtualRouter) []*anyvipv1.VirtualRouter {
 			By:        addressText(r.By),
 			Priority:  uint32(r.Priority),
 			Answers:   r.Answers,
+			Addresses: each(r.Addresses, addressText),
 			Others:    each(r.Others, otherRouterOf),
 			Detail:    text(r.Detail),
 		})

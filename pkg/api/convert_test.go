@@ -44,7 +44,7 @@ func fullSnapshot() *status.Snapshot {
 			Defaults: []vip.DefaultRoute{{Family: vip.IPv4, NextHops: []netip.Addr{torA}}, {Family: vip.IPv6, Detail: "the kernel refuses it"}},
 			Sent:     map[string]map[netip.Prefix]vip.Announcement{"tor-a": {p4: {Prefix: p4}}},
 			Routers: map[string]vip.VirtualRouter{"db": {Name: "db", Interface: "eth1", VRID: 51, Family: vip.IPv4, State: vip.RouterBackup, Since: ago(time.Minute),
-				Cause: vip.RouterHigherPriority, By: torA, Priority: 100, Answers: true, Detail: "cannot send",
+				Cause: vip.RouterHigherPriority, By: torA, Priority: 100, Answers: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.5.100")}, Detail: "cannot send",
 				Others: []vip.OtherRouter{{Addr: torA, MAC: "02:00:00:00:00:01", VRID: 51, Priority: 150, Since: ago(time.Second), Trouble: vip.TroubleRival | vip.TroubleInterval}}}},
 			Now:    at,
 			Drains: map[string]policy.Drain{"": node, "gone": {Since: ago(time.Hour), Until: at.Add(time.Hour), Force: true}, "over": {Since: ago(time.Hour), Until: at}},

@@ -771,7 +771,9 @@ type VirtualRouter struct {
 	// Who else was heard on the link lately.
 	Others []*OtherRouter `protobuf:"bytes,11,rep,name=others,proto3" json:"others,omitempty"`
 	// Why it cannot do its work, and what to do; empty: it can.
-	Detail        string `protobuf:"bytes,12,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,12,opt,name=detail,proto3" json:"detail,omitempty"`
+	// What it answers for when it is Active: those that it advertises first.
+	Addresses     []string `protobuf:"bytes,13,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +890,13 @@ func (x *VirtualRouter) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *VirtualRouter) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
 }
 
 // OtherRouter is another router under the same VRID, or whoever claims an address.
@@ -2381,7 +2390,7 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\x0fintents_warning\x18\x0f \x01(\tR\x0eintentsWarning\x12%\n" +
 	"\x05hooks\x18\x10 \x03(\v2\x0f.anyvip.v1.HookR\x05hooks\x12.\n" +
 	"\x06drains\x18\x11 \x03(\v2\x16.anyvip.v1.DrainIntentR\x06drains\x122\n" +
-	"\arouters\x18\x12 \x03(\v2\x18.anyvip.v1.VirtualRouterR\arouters\"\xab\x03\n" +
+	"\arouters\x18\x12 \x03(\v2\x18.anyvip.v1.VirtualRouterR\arouters\"\xc9\x03\n" +
 	"\rVirtualRouter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\tR\tinterface\x12\x12\n" +
@@ -2395,7 +2404,8 @@ const file_anyvip_v1_control_proto_rawDesc = "" +
 	"\aanswers\x18\n" +
 	" \x01(\bR\aanswers\x12.\n" +
 	"\x06others\x18\v \x03(\v2\x16.anyvip.v1.OtherRouterR\x06others\x12\x16\n" +
-	"\x06detail\x18\f \x01(\tR\x06detail\"\xd4\x01\n" +
+	"\x06detail\x18\f \x01(\tR\x06detail\x12\x1c\n" +
+	"\taddresses\x18\r \x03(\tR\taddresses\"\xd4\x01\n" +
 	"\vOtherRouter\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
