@@ -68,6 +68,10 @@ type Answer struct {
 	// 0: not, or no more.
 	Announce uint64
 	Refresh  time.Duration // Candidacy.Refresh
+
+	// Probe says to ask once, with the first announcement, who else has the addresses
+	// (RFC 5227, section 2.1.1). Nothing waits for an answer: it comes as a claim.
+	Probe bool
 }
 
 // Address is an address and the link that it is on, or is to be.

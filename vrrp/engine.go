@@ -68,11 +68,13 @@ type router struct {
 	wish   Candidacy
 	going  bool // not wanted any more
 	others others
-	fault  string // why it cannot listen
-	unsent string // why it cannot send
-	held   bool   // the host has the addresses
-	speaks bool   // and announces them
-	count  uint64 // how often it was to announce them
+	fault  string    // why it cannot listen
+	unsent string    // why it cannot send
+	held   bool      // the host has the addresses
+	speaks bool      // and announces them
+	count  uint64    // how often it was to announce them
+	probes bool      // and asks who else has them: the first time, when no other router was heard
+	listen time.Time // since when it can hear others; zero: it cannot
 	next   time.Time
 	index  int // in deadlines; -1: in none
 
@@ -166,6 +168,9 @@ func (e *Engine) tick(r *router, now time.Time) {
 		}
 		e.perform(r, r.Tick(now))
 	}
+	for _, s := range r.others.judged(now) {
+		e.judge(r, s, now)
+	}
 	if r.others.forget(now) {
 		e.changed = true
 	}
@@ -208,6 +213,7 @@ func (e *Engine) perform(r *router, do []Do) {
 func (e *Engine) announce(r *router) {
 	r.speaks = true
 	r.count++
+	r.probes = r.count == 1 && !r.others.heard()
 	e.answer(r)
 }
 
@@ -215,7 +221,7 @@ func (e *Engine) answer(r *router) {
 	a := Answer{Router: r.wish.Name, Addresses: r.wish.Addresses(), Held: r.held,
 		Interval: r.wish.Router.Interval, Refresh: r.wish.Refresh}
 	if r.speaks {
-		a.Announce = r.count
+		a.Announce, a.Probe = r.count, r.probes
 	}
 	e.options.Host.Answer(a)
 }

@@ -55,28 +55,6 @@ func (e *Engine) strange(a *Arrival, now time.Time) {
 	}
 }
 
-// claimed takes that somebody claims an address of ours: a successor, another router
-// that we know, or one who has no right to.
-func (e *Engine) claimed(a *Arrival, now time.Time) {
-	r := e.byAddr[place{a.Link, a.Claim}]
-	if r == nil {
-		return
-	}
-	if !r.others.claims(a.MAC) { // or it is one that claims it all the time
-		e.perform(r, r.Claimed(a.At))
-	}
-	if r.others.speaks(a.MAC, r.wish.Router.VRID) {
-		return
-	}
-	e.packet = Advertisement{Addresses: e.packet.Addresses[:0]}
-	claim := *a
-	claim.Src = a.Claim
-	e.meet(r, &claim, vip.TroubleClaim, now)
-	if r.wish.Defend && r.State() == vip.RouterActive && r.others.mayDefend(now) {
-		e.announce(r)
-	}
-}
-
 // meet notes somebody else on the link, and tells once of each change.
 func (e *Engine) meet(r *router, a *Arrival, t vip.RouterTrouble, now time.Time) {
 	worse, changed := r.others.meet(a, &e.packet, t, now)

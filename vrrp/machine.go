@@ -57,6 +57,7 @@ type Machine struct {
 	release time.Time // when the addresses go; zero: they stay, or are gone
 	retry   time.Time // when the last one tries to go again; zero: it is not the last one
 	quiet   time.Time // when a rival counts as gone; zero: there is none
+	rivals  discarded // the latest advertisement of one
 	defend  time.Time // no announcement against a rival before
 	spare   bool      // but one when it has gone
 

@@ -18,6 +18,7 @@ const (
 // others are the other routers and hosts that a virtual router has met.
 type others struct {
 	met      []other
+	claims   []claim // not judged yet
 	defended time.Time
 }
 
@@ -38,6 +39,9 @@ type other struct {
 func (o *others) meet(a *Arrival, ad *Advertisement, t vip.RouterTrouble, now time.Time) (worse vip.RouterTrouble, changed bool) {
 	i := slices.IndexFunc(o.met, func(x other) bool { return x.addr == a.Src && x.mac == a.MAC && x.vrid == ad.VRID })
 	if i < 0 {
+		if ad.VRID != 0 { // what it claimed before it was heard was no foreign claim
+			o.met = slices.DeleteFunc(o.met, func(x other) bool { return x.mac == a.MAC && x.vrid == 0 })
+		}
 		if len(o.met) == maxOthers {
 			return 0, false
 		}
@@ -76,8 +80,11 @@ func (o *others) forget(now time.Time) (changed bool) {
 	return changed || len(o.met) < n
 }
 
-// expiry is when the next is forgotten; zero: there is none.
+// expiry is when the next is forgotten, or judged; zero: there is none.
 func (o *others) expiry() (at time.Time) {
+	for _, c := range o.claims {
+		at = earlier(at, c.until)
+	}
 	for i := range o.met {
 		x := &o.met[i]
 		at = earlier(at, x.until)
@@ -96,11 +103,25 @@ func (o *others) speaks(mac [6]byte, vrid uint8) bool {
 	if [4]byte(mac[:4]) == [4]byte{0, 0, 0x5e, 0} && (mac[4] == 1 || mac[4] == 2) && mac[5] == vrid {
 		return true
 	}
-	return slices.ContainsFunc(o.met, func(x other) bool { return x.mac == mac && x.vrid != 0 })
+	return o.router(mac) != nil
 }
 
-// claims says whether a MAC was met before as one that claims what it has no right to.
-func (o *others) claims(mac [6]byte) bool {
+// router is the router with a MAC that was met; nil: none was.
+func (o *others) router(mac [6]byte) *other {
+	i := slices.IndexFunc(o.met, func(x other) bool { return x.mac == mac && x.vrid != 0 })
+	if i < 0 {
+		return nil
+	}
+	return &o.met[i]
+}
+
+// heard says whether any other router was.
+func (o *others) heard() bool {
+	return slices.ContainsFunc(o.met, func(x other) bool { return x.vrid != 0 })
+}
+
+// foreign says whether a MAC was met before as one that claims what it has no right to.
+func (o *others) foreign(mac [6]byte) bool {
 	return slices.ContainsFunc(o.met, func(x other) bool { return x.mac == mac && x.vrid == 0 })
 }
 

@@ -89,7 +89,7 @@ func (m *Machine) receiveActive(at time.Time, src netip.Addr, a *Advertisement) 
 	switch {
 	case a.Priority == PriorityLeaves:
 		m.timer = at
-		m.rival(at, m.router.Interval)
+		m.rival(discarded{at, src, a.Priority, m.router.Interval})
 	case a.Priority > priority, a.Priority == priority && src.Compare(m.local) > 0:
 		cause := vip.RouterHigherPriority
 		if a.Priority == priority {
@@ -109,16 +109,24 @@ func (m *Machine) receiveActive(at time.Time, src netip.Addr, a *Advertisement) 
 		}
 	default:
 		m.timer = at // to assert the state to the sender
-		m.rival(at, a.Interval)
+		m.rival(discarded{at, src, a.Priority, a.Interval})
 	}
 }
 
 // rival notes that another router was Active, whose announcements the neighbours may
-// have: ours follow at once, and again when it is heard no more.
-func (m *Machine) rival(at time.Time, interval time.Duration) {
-	if m.quiet.IsZero() && !at.Before(m.defend) {
-		m.defend, m.spare = at.Add(defence), true
+// have: ours follow at once, and again when it is heard no more. One that says twice in a
+// row what it is yields: see receiveActive.
+func (m *Machine) rival(d discarded) {
+	if m.quiet.IsZero() && !d.at.Before(m.defend) {
+		m.defend, m.spare = d.at.Add(defence), true
 		m.want(Announce)
 	}
-	m.quiet = at.Add(3*interval + m.skew(interval, 1))
+	again := d.src == m.rivals.src && d.at.Sub(m.rivals.at) < d.interval/4
+	switch {
+	case !again:
+		m.quiet = d.at.Add(3*d.interval + m.skew(d.interval, 1))
+	case !m.quiet.IsZero():
+		m.quiet = d.at
+	}
+	m.rivals = d
 }

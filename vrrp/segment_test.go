@@ -385,6 +385,7 @@ func TestWhoeverStaysAfterAPartitionAnnouncesLast(t *testing.T) {
 			t.Fatalf("the partition has %d Active routers:\n%s", n, s)
 		}
 		s.cut = 0
+		healed := s.now
 		s.run(10*time.Second, nil)
 		winner, loser := s.nodes[0], s.nodes[1]
 		if winner.State() != vip.RouterActive || loser.State() != vip.RouterBackup {
@@ -392,6 +393,8 @@ func TestWhoeverStaysAfterAPartitionAnnouncesLast(t *testing.T) {
 		}
 		if last := winner.announced[len(winner.announced)-1]; !last.After(loser.announced[len(loser.announced)-1]) {
 			t.Errorf("seed %d: the winner announced at %s, the loser at %s", seed, last, loser.announced)
+		} else if d := last.Sub(healed); d > time.Second+100*time.Millisecond {
+			t.Errorf("seed %d: the winner announced %s after healing", seed, d)
 		}
 		if len(winner.announced) > 4 {
 			t.Errorf("seed %d: the winner announced %d times", seed, len(winner.announced))

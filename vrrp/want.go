@@ -97,6 +97,11 @@ func (e *Engine) want(c Candidacy, fault error, now time.Time) {
 	old := r.wish
 	r.going = false
 	r.wish = c
+	if fault != nil {
+		r.listen = time.Time{}
+	} else if r.listen.IsZero() {
+		r.listen = now
+	}
 	e.trouble(r, &r.fault, fault)
 	if r.held && (old.Refresh != c.Refresh || old.Router.Interval != c.Router.Interval || !slices.Equal(old.Addresses(), c.Addresses())) {
 		if r.speaks {

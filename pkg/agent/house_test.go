@@ -62,6 +62,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	flows N [still]                N connections to each VIP that is watched receive data, or no more
 //	vrrp ADDR priority N ADDR...   another router of VRID 51 on eth0 advertises every second; 0: once
 //	vrrp ADDR silent               it does not any more
+//	arp ADDR MAC                   a host on eth0 says that it has an address
 //	stop REASON                    as a signal would
 //	agent killed|starts            kill -9, and another one over the same state directory
 //	end                            the end of the script
@@ -293,6 +294,8 @@ func (h *house) do(words []string) error {
 		h.mail.reload(reload{config: c, err: err})
 	case "vrrp":
 		return h.segment.other(h.t.Context(), args[0], args[1], words[3:])
+	case "arp":
+		return h.segment.claim(args[0], args[1])
 	case "stop":
 		h.mail.stop(strings.TrimSpace(strings.Join(args, " ")))
 	case "agent":

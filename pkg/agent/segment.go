@@ -122,7 +122,7 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 			held[x.Addr] = true
 			leases = append(leases, leaseOf(x, a.Interval, true))
 			if a.Announce > 0 && s.present[x.Addr] {
-				announcements[x.Interface] = append(announcements[x.Interface], wire.Announcement{Addr: x.Addr, Count: a.Announce, Refresh: a.Refresh})
+				announcements[x.Interface] = append(announcements[x.Interface], wire.Announcement{Addr: x.Addr, Count: a.Announce, Refresh: a.Refresh, Probe: a.Probe})
 			}
 		}
 	}

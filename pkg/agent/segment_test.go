@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -97,17 +98,21 @@ func (f *fakeSegment) lease(list []lease.Lease) {
 	}
 }
 
-// fakeAnnouncer writes down what is to be announced.
+// fakeAnnouncer writes down what is to be announced, and asked for.
 type fakeAnnouncer struct {
-	f    *fakeSegment
-	mu   sync.Mutex
-	said string
+	f     *fakeSegment
+	mu    sync.Mutex
+	said  string
+	asked string
 }
 
 func (a *fakeAnnouncer) Set(list []wire.Announcement) {
-	var words []string
+	var words, asks []string
 	for _, x := range list {
 		words = append(words, fmt.Sprintf("%s(%d)", x.Addr, x.Count))
+		if x.Probe {
+			asks = append(asks, x.Addr.String())
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -115,11 +120,30 @@ func (a *fakeAnnouncer) Set(list []wire.Announcement) {
 		a.said = text
 		a.f.seen.add("segment", "announces %s", text)
 	}
+	if text := strings.Join(asks, " "); text != a.asked {
+		if a.asked = text; text != "" {
+			a.f.seen.add("segment", "asks who has %s", text)
+		}
+	}
 }
 
 func (a *fakeAnnouncer) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// claim has a host say in ARP that it has an address.
+func (f *fakeSegment) claim(address, mac string) error {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	hw, err := net.ParseMAC(mac)
+	if err != nil {
+		return err
+	}
+	f.arrivals <- vrrp.Arrival{Link: "eth0", At: time.Now(), MAC: [6]byte(hw), Claim: addr}
+	return nil
 }
 
 // other lets another router advertise every second, or end.

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mdlayher/arp"
-	"github.com/mdlayher/ndp"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyvip/anyvip/pkg/latest"
@@ -34,7 +32,7 @@ const (
 
 // Announcer tells the neighbours on one link which addresses are here: by ARP
 // announcements (RFC 5227, section 3) and unsolicited neighbor advertisements (RFC 4861,
-// section 7.2.6).
+// section 7.2.6). Where it is told to, it asks once who else has an address.
 type Announcer struct {
 	link   vrrp.Link
 	alive  func() bool
@@ -42,7 +40,7 @@ type Announcer struct {
 	wanted latest.Value[[]Announcement]
 
 	// From here on owned by Run's goroutine.
-	say     func(netip.Addr) error // sends one frame
+	say     func(netip.Addr, message) error // sends one frame
 	queue   []queued
 	fd      int
 	mac     net.HardwareAddr
@@ -56,7 +54,16 @@ type Announcement struct {
 	Count uint64 // a higher one than before: begin anew
 
 	Refresh time.Duration // announce again every so often as long as it is wanted; 0: never
+	Probe   bool          // ask once who else has it, behind the first announcement
 }
+
+// message is what a frame says about an address.
+type message bool
+
+const (
+	announcement message = false // it is here
+	probe        message = true  // who has it?
+)
 
 // queued is an address on its way through the rounds.
 type queued struct {
@@ -70,7 +77,7 @@ type queued struct {
 // alive says no.
 func NewAnnouncer(link vrrp.Link, alive func() bool, log *slog.Logger) *Announcer {
 	a := &Announcer{link: link, alive: alive, log: log, wanted: latest.Make[[]Announcement](), fd: -1}
-	a.say = a.announce
+	a.say = a.speak
 	return a
 }
 
@@ -115,7 +122,8 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 }
 
 // send sends what is due, a burst at most, and says when to come back. Whoever is
-// earliest goes first, so that the first round of all comes before the second of any.
+// earliest goes first, so that the first round of all comes before the second of any, and
+// before every probe.
 func (a *Announcer) send(now time.Time) time.Duration {
 	if len(a.queue) > 0 && !a.alive() {
 		return stuck
@@ -125,6 +133,8 @@ func (a *Announcer) send(now time.Time) time.Duration {
 	for i := range a.queue {
 		q := &a.queue[i]
 		switch {
+		case q.asks():
+			due = append(due, q)
 		case q.next.IsZero():
 		case q.next.After(now):
 			if q.next.Before(next) {
@@ -139,17 +149,33 @@ func (a *Announcer) send(now time.Time) time.Duration {
 		if i == burst {
 			return pause
 		}
-		if err := a.say(q.Addr); err != nil {
+		what := message(q.asks())
+		if err := a.say(q.Addr, what); err != nil {
 			a.complain(err)
 			return rounds[1] // all of it again
 		}
 		a.failing = ""
-		a.advance(q, now)
-		if !q.next.IsZero() && q.next.Before(next) {
-			next = q.next
+		if what == probe {
+			q.Probe = false
+		} else {
+			a.advance(q, now)
+		}
+		if at := q.due(now); !at.IsZero() && at.Before(next) {
+			next = at
 		}
 	}
 	return next.Sub(now)
+}
+
+// asks says whether the next frame about an address is its probe.
+func (q *queued) asks() bool { return q.Probe && q.round > 0 }
+
+// due is when the next frame about an address is to leave; zero: there is none.
+func (q *queued) due(now time.Time) time.Time {
+	if q.asks() {
+		return now.Add(pause)
+	}
+	return q.next
 }
 
 // advance sets when an address is announced next.
@@ -181,32 +207,42 @@ func (a *Announcer) close() {
 	}
 }
 
-// announce sends one frame.
-func (a *Announcer) announce(addr netip.Addr) error {
+// speak sends one frame.
+func (a *Announcer) speak(addr netip.Addr, what message) error {
 	if a.fd < 0 {
 		if err := a.open(); err != nil {
 			return fmt.Errorf("announce %s: %w", addr, explain(a.link.Name, err))
 		}
 	}
-	to := unix.SockaddrLinklayer{Ifindex: a.link.Index, Halen: 6}
-	var packet []byte
-	var err error
-	if addr.Is4() {
-		to.Protocol = bigEndian(unix.ETH_P_ARP)
-		copy(to.Addr[:], broadcast)
-		packet, err = arpAnnouncement(addr, a.mac)
-	} else {
+	to := unix.SockaddrLinklayer{Ifindex: a.link.Index, Halen: 6, Protocol: bigEndian(unix.ETH_P_ARP)}
+	if addr.Is6() {
 		to.Protocol = bigEndian(unix.ETH_P_IPV6)
-		copy(to.Addr[:], allNodesMAC)
-		packet, err = unsolicitedNA(addr, a.mac, a.router)
+	}
+	packet, mac, err := a.compose(addr, what)
+	copy(to.Addr[:], mac)
+	if err == nil {
+		err = explainSend(unix.Sendto(a.fd, packet, 0, &to))
 	}
 	if err != nil {
 		return fmt.Errorf("announce %s: %w", addr, err)
 	}
-	if err := unix.Sendto(a.fd, packet, 0, &to); err != nil {
-		return fmt.Errorf("announce %s: %w", addr, explainSend(err))
-	}
 	return nil
+}
+
+// compose makes a packet, and says whom it is for.
+func (a *Announcer) compose(addr netip.Addr, what message) (packet []byte, to net.HardwareAddr, err error) {
+	switch {
+	case addr.Is4() && what == probe:
+		packet, err = arpProbe(addr, a.mac)
+		return packet, broadcast, err
+	case addr.Is4():
+		packet, err = arpAnnouncement(addr, a.mac)
+		return packet, broadcast, err
+	case what == probe:
+		return neighborSolicitation(addr)
+	}
+	packet, err = unsolicitedNA(addr, a.mac, a.router)
+	return packet, allNodesMAC, err
 }
 
 // open opens the socket, and looks which MAC the link has now.
@@ -222,38 +258,6 @@ func (a *Announcer) open() (err error) {
 	a.router = forwards6(a.link.Name)
 	a.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0) // protocol 0: it receives nothing
 	return err
-}
-
-var (
-	broadcast   = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	allNodesMAC = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}
-	allNodes    = netip.MustParseAddr("ff02::1")
-)
-
-// arpAnnouncement is an ARP request for our own address, as keepalived and FRR send it.
-func arpAnnouncement(addr netip.Addr, mac net.HardwareAddr) ([]byte, error) {
-	p, err := arp.NewPacket(arp.OperationRequest, mac, addr, broadcast, addr)
-	if err != nil {
-		return nil, err
-	}
-	return p.MarshalBinary()
-}
-
-// unsolicitedNA is an IPv6 packet with a neighbor advertisement from the address itself.
-func unsolicitedNA(addr netip.Addr, mac net.HardwareAddr, router bool) ([]byte, error) {
-	message, err := ndp.MarshalMessageChecksum(&ndp.NeighborAdvertisement{Router: router, Override: true, TargetAddress: addr,
-		Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: mac}}}, addr, allNodes)
-	if err != nil {
-		return nil, err
-	}
-	packet := make([]byte, 40, 40+len(message))
-	packet[0] = 0x60                   // version 6
-	packet[5] = byte(len(message))     // payload length, below 256
-	packet[6], packet[7] = icmpv6, 255 // next header, hop limit
-	src, dst := addr.As16(), allNodes.As16()
-	copy(packet[8:], src[:])
-	copy(packet[24:], dst[:])
-	return append(packet, message...), nil
 }
 
 // forwards6 says whether a link forwards IPv6: then its neighbor advertisements have the

@@ -20,6 +20,7 @@ import (
 type said struct {
 	at   time.Duration
 	addr netip.Addr
+	what message
 }
 
 // speaker is an Announcer whose frames are written down.
@@ -37,11 +38,11 @@ func inBubble(t *testing.T, play func(s *speaker)) {
 		s := &speaker{}
 		began := time.Now()
 		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, func() bool { return true }, slog.New(slog.NewTextHandler(&s.log, nil)))
-		s.say = func(a netip.Addr) error {
+		s.say = func(a netip.Addr, what message) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.refuse == nil {
-				s.said = append(s.said, said{time.Since(began), a})
+				s.said = append(s.said, said{time.Since(began), a, what})
 			}
 			return s.refuse
 		}
@@ -162,6 +163,52 @@ func TestManyAddressesAreAnnouncedRoundByRound(t *testing.T) {
 			if n > burst {
 				t.Errorf("%d frames in a row at %s", n, at)
 			}
+		}
+	})
+}
+
+// Every address is asked for once, and no announcement waits for that.
+func TestProbesComeBehindTheFirstRound(t *testing.T) {
+	inBubble(t, func(s *speaker) {
+		list := many(1000)
+		for i := range list {
+			list[i].Probe = true
+		}
+		s.Set(list)
+		time.Sleep(time.Minute)
+		s.Set(list)
+		time.Sleep(time.Minute)
+		got := s.took()
+		asked := map[netip.Addr]int{}
+		for i, x := range got {
+			if x.what == announcement {
+				continue
+			}
+			asked[x.addr]++
+			if i < 1000 {
+				t.Fatalf("frame %d is a probe", i)
+			}
+			if x.at > 50*time.Millisecond {
+				t.Errorf("%s was asked for after %s", x.addr, x.at)
+			}
+		}
+		if len(got) != 1000*(len(rounds)+1) || len(asked) != 1000 {
+			t.Errorf("%d frames, %d probes", len(got), len(asked))
+		}
+	})
+}
+
+func TestAHigherCountThatAsksNobody(t *testing.T) {
+	inBubble(t, func(s *speaker) {
+		s.Set([]Announcement{{Addr: one, Count: 1, Probe: true}})
+		time.Sleep(time.Minute)
+		if got := s.took(); len(got) != len(rounds)+1 || got[1].what != probe || got[1].at != pause {
+			t.Fatalf("%v", got)
+		}
+		s.Set([]Announcement{{Addr: one, Count: 2}})
+		time.Sleep(time.Minute)
+		if got := s.took(); len(got) != len(rounds) || slices.ContainsFunc(got, func(x said) bool { return x.what == probe }) {
+			t.Errorf("%v", got)
 		}
 	})
 }

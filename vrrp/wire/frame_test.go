@@ -98,6 +98,27 @@ func TestAnnouncementsAreThoseOfKeepalived(t *testing.T) {
 	}
 }
 
+// Probes are from nobody.
+func TestProbes(t *testing.T) {
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	got, err := arpProbe(netip.MustParseAddr("10.77.0.200"), mac)
+	want, _ := hex.DecodeString("0001" + "0800" + "06" + "04" + "0001" + // Ethernet, IPv4, request
+		"020000000001" + "00000000" + "000000000000" + "0a4d00c8") // sender, nobody; target
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%v\ngot  %x\nwant %x", err, got, want)
+	}
+	got, to, err := neighborSolicitation(netip.MustParseAddr("fd77::12:3456"))
+	want, _ = hex.DecodeString("60000000" + "0018" + "3a" + "ff" + // version, payload length, ICMPv6, hop limit
+		"00000000000000000000000000000000" + "ff0200000000000000000001ff123456" + // from nobody to the solicited-node group
+		"87" + "00" + "1460" + "00000000" + "fd770000000000000000000000123456") // neighbor solicitation, checksum, target
+	if err != nil || !bytes.Equal(got, want) || to.String() != "33:33:ff:12:34:56" {
+		t.Errorf("%v, to %s\ngot  %x\nwant %x", err, to, got, want)
+	}
+	if _, ok := parse(got, &unix.SockaddrLinklayer{Halen: 6, Protocol: bigEndian(unix.ETH_P_IPV6)}); ok {
+		t.Error("a probe claims something")
+	}
+}
+
 func TestBrokenFramesAreNotTaken(t *testing.T) {
 	frames := golden(t)
 	edit := func(name string, change func(b []byte) []byte) []byte { return change(bytes.Clone(frames[name])) }
