@@ -424,13 +424,17 @@ func (h *fakeHost) link(name, state string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.links, func(l vip.Link) bool { return l.Name == name })
-	if i < 0 || state != "up" && state != "down" && state != "v4" {
+	mtu, err := strconv.Atoi(strings.TrimPrefix(state, "mtu"))
+	if i < 0 || err != nil && state != "up" && state != "down" && state != "v4" {
 		return fmt.Errorf("no link %q, or no state %q", name, state)
 	}
 	h.links = slices.Clone(h.links)
-	if state == "v4" {
+	switch {
+	case err == nil:
+		h.links[i].MTU = mtu
+	case state == "v4":
 		h.links[i].Prefixes = slices.DeleteFunc(slices.Clone(h.links[i].Prefixes), func(p netip.Prefix) bool { return p.Addr().Is6() })
-	} else {
+	default:
 		h.links[i].Up = state == "up"
 	}
 	h.tell()

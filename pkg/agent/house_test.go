@@ -45,7 +45,7 @@ var update = flag.Bool("update", false, "rewrite what the house scripts expect")
 //	check NAME OUTCOME [DETAIL]    what probes of NAME find from now on; a detail of refused or timed out is a class too
 //	peer NAME up|down [v4]         whether the peer is there; v4: it takes IPv4 alone
 //	peer NAME gives [ADDR...]      the next hops of the default routes that it gives
-//	link NAME up|down|v4           v4: it loses its IPv6 addresses; eth0 has 10.0.1.2/24, eth1 no address but a link-local one
+//	link NAME up|down|v4|mtuN      v4: it loses its IPv6 addresses; eth0 has 10.0.1.2/24, eth1 no address but a link-local one
 //	router LINK ADDR [ODD]         whose advertisements are heard on the link, and what is odd there
 //	address ADDR lost [DURATION]   someone removes it; it is back after DURATION, or never
 //	address ADDR refused|tentative|present   what the kernel engine says of it

@@ -144,6 +144,7 @@ func convertLink(a *netlink.LinkAttrs) link {
 		index:   a.Index,
 		enabled: a.RawFlags&unix.IFF_UP != 0,
 		up:      a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown && a.RawFlags&unix.IFF_UP != 0,
+		mtu:     a.MTU,
 		arp:     a.RawFlags&(unix.IFF_LOOPBACK|unix.IFF_NOARP) == 0,
 	}
 }

@@ -275,7 +275,7 @@ func TestLinksAreReportedAsTheyChange(t *testing.T) {
 		}
 		return vip.Link{}, false
 	}
-	eventually(t, "lo is up", func() bool { l, ok := find("lo"); return ok && l.Up && l.Index == 1 })
+	eventually(t, "lo is up", func() bool { l, ok := find("lo"); return ok && l.Up && l.Index == 1 && l.MTU == 65536 })
 	ip(t, "link add eth0 type veth peer name eth1")
 	eventually(t, "eth0 is down", func() bool { l, ok := find("eth0"); return ok && !l.Up && l.Index > 1 })
 	ip(t, "addr add 198.51.100.5/24 dev eth0")
@@ -285,6 +285,8 @@ func TestLinksAreReportedAsTheyChange(t *testing.T) {
 		l, _ := find("eth0")
 		return l.Up && len(l.Prefixes) == 2 && l.Prefixes[0] == netip.MustParsePrefix("198.51.100.5/24") && l.Prefixes[1].Addr().IsLinkLocalUnicast() && l.Prefixes[1].Bits() == 64
 	})
+	ip(t, "link set eth0 mtu 9000")
+	eventually(t, "eth0 has another MTU", func() bool { l, _ := find("eth0"); return l.MTU == 9000 })
 	ip(t, "link set eth1 down") // eth0 loses its carrier
 	eventually(t, "eth0 is down again", func() bool { l, ok := find("eth0"); return ok && !l.Up })
 	ip(t, "link del eth0")

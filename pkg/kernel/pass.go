@@ -349,5 +349,5 @@ func equalAddress(a, b vip.Address) bool {
 }
 
 func equalLink(a, b vip.Link) bool {
-	return a.Name == b.Name && a.Index == b.Index && a.Up == b.Up && slices.Equal(a.Prefixes, b.Prefixes)
+	return a.Name == b.Name && a.Index == b.Index && a.Up == b.Up && a.MTU == b.MTU && slices.Equal(a.Prefixes, b.Prefixes)
 }

@@ -17,6 +17,7 @@ type link struct {
 	index     int
 	enabled   bool // an administrator wants it up (IFF_UP); without it its addresses do not work
 	up        bool // operational state, RFC 2863: up, or unknown as for lo
+	mtu       int
 	arp       bool // speaks ARP: neither loopback nor point-to-point without ARP
 	addresses []address
 }
@@ -126,7 +127,7 @@ func (p place) usable() (vip.AddressState, string) {
 func (s scene) report(hidden func(netip.Addr) bool) []vip.Link {
 	out := make([]vip.Link, 0, len(s))
 	for _, l := range s {
-		v := vip.Link{Name: l.name, Index: l.index, Up: l.up}
+		v := vip.Link{Name: l.name, Index: l.index, Up: l.up, MTU: l.mtu}
 		for _, a := range l.addresses {
 			if !hidden(a.prefix.Addr()) {
 				v.Prefixes = append(v.Prefixes, a.prefix)

@@ -167,6 +167,10 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 		return r, false
 	}
 	listed, rides := s.listed(f)
+	if most := s.VRRP.holds(f, l.MTU); !s.Rides() && l.MTU > 0 && len(listed) > most {
+		r.Detail = fmt.Sprintf("its MTU of %d bytes holds %d %s addresses in an advertisement, not %d: put %d of them under unadvertised, on all routers", l.MTU, most, f, len(listed), len(listed)-most)
+		return r, false
+	}
 	for _, a := range append(listed, rides...) {
 		owns := slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Addr() == a })
 		switch {

@@ -67,9 +67,21 @@ const MaxVRRPPassword = 8
 const (
 	ownerPriority = 255
 	leastPriority = 1
-	mostListed    = 255 // addresses that an advertisement can count
-	mostListed6   = 90  // and that fit into 1,500 bytes: 40 of IPv6, 8 of VRRP, 16 each
+	mostListed    = 255 // addresses that an advertisement can count; a link may hold fewer
 )
+
+// holds is how many addresses of a family fit into one packet: behind the IP header and 8
+// bytes of VRRP, and in version 2 before 8 of authentication, used or not.
+func (v *VRRP) holds(f vip.Family, mtu int) int {
+	header, each := 20+8, 4
+	if f == vip.IPv6 {
+		header, each = 40+8, 16
+	}
+	if v.Version == 2 {
+		header += 8
+	}
+	return (mtu - header) / each
+}
 
 // validateVRRP finds what is wrong with a service in mode vrrp.
 func (s *Service) validateVRRP() (ps []vip.Problem) {
@@ -123,13 +135,9 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 		}
 	}
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
-		most := mostListed
-		if f == vip.IPv6 {
-			most = mostListed6
-		}
 		listed, rides := s.listed(f)
-		if len(listed) > most {
-			blame("unadvertised", "", fmt.Sprintf("is too short: %d %s addresses do not fit into an advertisement", len(listed), f), fmt.Sprintf("all but %d of them", most))
+		if len(listed) > mostListed {
+			blame("unadvertised", "", fmt.Sprintf("is too short: %d %s addresses do not fit into an advertisement", len(listed), f), fmt.Sprintf("all but %d of them", mostListed))
 		}
 		if len(listed) == 0 && len(rides) > 0 {
 			blame("unadvertised", "", fmt.Sprintf("has every %s address; one at least leads the others", f), "")

@@ -483,7 +483,9 @@ func TestWhatAFileMayNotSayOfVRRP(t *testing.T) {
 				s.Addresses = append(s.Addresses, policy.HostPrefix{Prefix: netip.PrefixFrom(a, 32)})
 			}
 		}, "vrrp.unadvertised is too short"},
-		"nothing wrong": {func(*policy.Service) {}, ""},
+		"as many as an advertisement counts": {func(s *policy.Service) { s.Addresses = many6(255) }, ""},
+		"one more":                           {func(s *policy.Service) { s.Addresses = many6(256) }, "vrrp.unadvertised is too short"},
+		"nothing wrong":                      {func(*policy.Service) {}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := segment().Services[0]
@@ -497,6 +499,60 @@ func TestWhatAFileMayNotSayOfVRRP(t *testing.T) {
 			}
 			if !slices.ContainsFunc(ps, func(p vip.Problem) bool { return strings.HasPrefix(p.Path+" "+p.Message, test.want) }) {
 				t.Errorf("%+v", ps)
+			}
+		})
+	}
+}
+
+func many6(n int) (list []policy.HostPrefix) {
+	for i := range n {
+		a := netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 5: 1, 14: byte((i + 16) >> 8), 15: byte(i + 16)})
+		list = append(list, policy.HostPrefix{Prefix: netip.PrefixFrom(a, 128)})
+	}
+	return list
+}
+
+func many4(n int) (list []policy.HostPrefix) {
+	for i := range n {
+		list = append(list, policy.HostPrefix{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 1, byte(100 + i)}), 32)})
+	}
+	return list
+}
+
+// Only the link can tell how many addresses an advertisement holds: IPv4 20+8+4n bytes, 8
+// more in version 2, IPv6 40+8+16n.
+func TestAnAdvertisementFitsIntoTheLinksMTU(t *testing.T) {
+	for name, test := range map[string]struct {
+		version uint8
+		mtu     int
+		list    func(int) []policy.HostPrefix
+		fit     int
+	}{
+		"version 3, IPv4":          {3, 576, many4, 137},
+		"version 2":                {2, 576, many4, 135},
+		"IPv6":                     {3, 1500, many6, 90},
+		"IPv6's smallest link":     {3, 1280, many6, 77},
+		"all that jumbo frames do": {3, 4128, many6, 255},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range []int{test.fit, test.fit + 1} {
+				in := segment()
+				in.Links[0].MTU = test.mtu
+				in.Links[0].Prefixes = append(in.Links[0].Prefixes, netip.MustParsePrefix("2001:db8:1::2/64"), netip.MustParsePrefix("fe80::2/64"))
+				s := &in.Services[0]
+				s.Addresses, s.VRRP.Version = test.list(n), test.version
+				d := policy.Decide(in)
+				if r := d.Decisions[0].Reasons[0]; (r.Code == policy.CodeLink) != (n > test.fit) || (d.Routers[0].Stance == policy.RouterIn) != (n == test.fit) {
+					t.Errorf("%d addresses: %s, %s", n, d.Routers[0].Stance, r)
+				} else if n > test.fit && !strings.Contains(r.Detail, "put 1 of them under unadvertised") {
+					t.Error(r)
+				}
+				if n > test.fit { // as the reason says
+					s.VRRP.Unadvertised = []netip.Addr{s.Addresses[0].Addr()}
+					if d := policy.Decide(in); d.Routers[0].Stance != policy.RouterIn {
+						t.Errorf("with one that rides: %s", d.Decisions[0].Reasons[0])
+					}
+				}
 			}
 		})
 	}

@@ -37,5 +37,6 @@ type Link struct {
 	Name     string
 	Index    int
 	Up       bool           // operational state, RFC 2863: up, or unknown as for lo
+	MTU      int            // in bytes; 0: not known
 	Prefixes []netip.Prefix // its addresses with their prefix lengths, VIPs of ours left out
 }

@@ -207,7 +207,7 @@ func (c *Conn) receive(l *link, fd int, now time.Time) (more bool, err error) {
 	}
 	for i := range buffers {
 		if buffers[i] == nil {
-			buffers[i] = make([]byte, mtu)
+			buffers[i] = make([]byte, longest)
 		}
 		n, control, from, err := l.read(fd, buffers[i])
 		switch {

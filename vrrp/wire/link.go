@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	mtu  = 2048    // no advertisement is longer, nor a claim
-	room = 4 << 20 // bytes of advertisements that may wait: some thousands
+	longest = 40 + 8 + 255*16 // bytes of an advertisement, with its IPv6 header and all addresses that it can count
+	room    = 4 << 20         // bytes of advertisements that may wait: some thousands
 
 	// control is CS6, internetwork control, as keepalived and FRR mark theirs.
 	control = 0xc0
@@ -136,7 +136,7 @@ var advertisements = untagged(
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_IPV6, SkipFalse: 3},
 	bpf.LoadAbsolute{Off: 6, Size: 1}, // next header
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.Protocol, SkipFalse: 1},
-	bpf.RetConstant{Val: mtu},
+	bpf.RetConstant{Val: longest},
 	bpf.RetConstant{Val: 0},
 )
 
@@ -148,7 +148,7 @@ var claims = untagged(
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpv6, SkipFalse: 3},
 	bpf.LoadAbsolute{Off: 40, Size: 1}, // type
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: neighborAdvertisement, SkipFalse: 1},
-	bpf.RetConstant{Val: mtu},
+	bpf.RetConstant{Val: longest},
 	bpf.RetConstant{Val: 0},
 )
 

@@ -172,7 +172,7 @@ func runSniff(args []string) error {
 		return err
 	}
 	fmt.Println("ready")
-	b := make([]byte, mtu)
+	b := make([]byte, longest+14)
 	for {
 		n, sa, err := unix.Recvfrom(fd, b, 0)
 		if err != nil {

@@ -305,6 +305,25 @@ func TestPacketsOutliveAStall(t *testing.T) {
 	}
 }
 
+// TestAJumboLinkHoldsAllAddresses: as many as an advertisement can count, in one packet.
+func TestAJumboLinkHoldsAllAddresses(t *testing.T) {
+	t.Parallel()
+	labtest.Need(t, "root", "ip")
+	p := newPair(t)
+	p.s1.Run("ip", "link", "set", "s2", "mtu", "9000")
+	p.s2.Run("ip", "link", "set", "s1", "mtu", "9000")
+	s := flavours[5].ours(150)
+	for len(s.Addresses) < 255 {
+		s.Addresses = append(s.Addresses, netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x77, 13: 1, 15: byte(len(s.Addresses))}))
+	}
+	startNode(t, p.s1, s).reports("it is Active", state(vip.RouterActive))
+	s.Link, s.Source, s.Priority = "s1", netip.MustParseAddr(flavours[5].end(2)), 100
+	r := startNode(t, p.s2, s).reports("it hears the other one", func(r map[string]any) bool { return r["Others"] != nil })
+	if o := r["Others"].([]any)[0].(map[string]any); o["Trouble"] != float64(0) {
+		t.Errorf("%v", o)
+	}
+}
+
 // TestAnotherVLANIsAnotherSegment: the kernel shows what is tagged to the link below,
 // too. VLAN 0 is a priority alone.
 func TestAnotherVLANIsAnotherSegment(t *testing.T) {
