@@ -69,9 +69,19 @@ type Answer struct {
 	Announce uint64
 	Refresh  time.Duration // Candidacy.Refresh
 
+	// Heir is the router that this one has yielded to, if the neighbours are to be told of
+	// it now. Zero: of this host.
+	Heir Heir
+
 	// Probe says to ask once, with the first announcement, who else has the addresses
 	// (RFC 5227, section 2.1.1). Nothing waits for an answer: it comes as a claim.
 	Probe bool
+}
+
+// Heir is a router with a virtual MAC, and the link on which it is one.
+type Heir struct {
+	MAC       [6]byte
+	Interface Link
 }
 
 // Address is an address and the link that it is on, or is to be.

@@ -73,6 +73,7 @@ type router struct {
 	held   bool      // the host has the addresses
 	speaks bool      // and announces them
 	count  uint64    // how often it was to announce them
+	heir   Heir      // the router that it has yielded to, if that has the virtual MAC
 	probes bool      // and asks who else has them: the first time, when no other router was heard
 	listen time.Time // since when it can hear others; zero: it cannot
 	next   time.Time
@@ -191,14 +192,16 @@ func (e *Engine) perform(r *router, do []Do) {
 		case Send:
 			e.send(r, d.Priority)
 		case Take:
-			r.held = true
+			r.held, r.heir = true, Heir{}
 			e.answer(r)
 		case Announce:
 			if e.options.Alive() {
 				e.announce(r)
 			}
 		case Hush:
-			r.speaks = false
+			if r.speaks = false; r.heir != (Heir{}) {
+				r.count++
+			}
 			e.answer(r)
 		case Release:
 			r.held, r.speaks = false, false
@@ -220,8 +223,11 @@ func (e *Engine) announce(r *router) {
 func (e *Engine) answer(r *router) {
 	a := Answer{Router: r.wish.Name, Addresses: r.wish.Addresses(), Held: r.held,
 		Interval: r.wish.Router.Interval, Refresh: r.wish.Refresh}
-	if r.speaks {
+	switch {
+	case r.speaks:
 		a.Announce, a.Probe = r.count, r.probes
+	case r.held && r.heir != Heir{}:
+		a.Announce, a.Heir = r.count, r.heir
 	}
 	e.options.Host.Answer(a)
 }

@@ -708,3 +708,43 @@ func TestManyRoutersOnOneLink(t *testing.T) {
 		}
 	})
 }
+
+// FRR asserts itself with an advertisement alone: whoever was told of our MAC hears of the
+// virtual one from us. Others announce themselves.
+func TestWhoYieldsToAVirtualMACAnnouncesIt(t *testing.T) {
+	virtual := [6]byte{0, 0, 0x5e, 0, 1, 51}
+	for _, mac := range [][6]byte{virtual, {0, 0, 0x5e, 0, 1, 52}, {2, 0, 0, 0, 0, 9}} {
+		onBench(t, func(b *bench) {
+			b.apply(web)
+			b.sleep(4 * time.Second)
+			b.wire.took()
+			b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) { at.MAC = mac })
+			_, answers := b.wire.took()
+			if len(answers) != 1 || !answers[0].Held || (answers[0].Heir == Heir{mac, web.Interface}) != (mac == virtual) || (answers[0].Announce == 2) != (mac == virtual) {
+				t.Errorf("%+v", answers)
+			}
+			b.sleep(handover)
+			if _, answers = b.wire.took(); len(answers) != 1 || answers[0].Held || answers[0].Announce > 0 {
+				t.Errorf("%+v", answers)
+			}
+			b.sleep(4 * time.Second)
+			if _, answers = b.wire.took(); len(answers) != 2 || answers[1].Announce == 0 || answers[1].Heir != (Heir{}) {
+				t.Errorf("Active again: %+v", answers)
+			}
+		})
+	}
+}
+
+// One that leaves while another router with the virtual MAC was Active too has no heir yet.
+func TestWhoLeavesNamesNoHeir(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(web)
+		b.sleep(4 * time.Second)
+		b.hear("10.0.0.9", func(a *Advertisement, at *Arrival) { a.Priority, at.MAC = 50, [6]byte{0, 0, 0x5e, 0, 1, 51} })
+		b.wire.took()
+		b.apply()
+		if _, answers := b.wire.took(); len(answers) != 1 || !answers[0].Held || answers[0].Announce > 0 {
+			t.Errorf("%+v", answers)
+		}
+	})
+}

@@ -22,7 +22,13 @@ func (e *Engine) receive(a *Arrival, now time.Time) {
 			drop = r.wish.admits(a)
 		}
 		if drop == Accepted {
+			was := r.State()
 			do, drop = r.Receive(a.At, a.Src, &e.packet)
+			// A router with the virtual MAC need not announce it to win, RFC 9568, section
+			// 6.4.3: whoever was told of ours must hear that from us.
+			if was == vip.RouterActive && r.State() != was && virtual(a.MAC, e.packet.VRID) {
+				r.heir = Heir{a.MAC, r.wish.Interface}
+			}
 		}
 		// What it is worth is told before what it changes.
 		e.meet(r, a, atOdds(r, a, &e.packet, drop), now)

@@ -100,10 +100,12 @@ func (o *others) expiry() (at time.Time) {
 // speaks says whether a MAC is that of a router of this VRID: one that was heard, or
 // the virtual one, RFC 9568, section 7.3. FRR announces before it advertises.
 func (o *others) speaks(mac [6]byte, vrid uint8) bool {
-	if [4]byte(mac[:4]) == [4]byte{0, 0, 0x5e, 0} && (mac[4] == 1 || mac[4] == 2) && mac[5] == vrid {
-		return true
-	}
-	return o.router(mac) != nil
+	return virtual(mac, vrid) || o.router(mac) != nil
+}
+
+// virtual says whether a MAC is the virtual one of a VRID.
+func virtual(mac [6]byte, vrid uint8) bool {
+	return [4]byte(mac[:4]) == [4]byte{0, 0, 0x5e, 0} && (mac[4] == 1 || mac[4] == 2) && mac[5] == vrid
 }
 
 // router is the router with a MAC that was met; nil: none was.

@@ -121,8 +121,9 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 		for _, x := range a.Addresses {
 			held[x.Addr] = true
 			leases = append(leases, leaseOf(x, a.Interval, true))
-			if a.Announce > 0 && s.present[x.Addr] {
-				announcements[x.Interface] = append(announcements[x.Interface], wire.Announcement{Addr: x.Addr, Count: a.Announce, Refresh: a.Refresh, Probe: a.Probe})
+			if a.Announce > 0 && s.present[x.Addr] && (a.Heir == vrrp.Heir{} || a.Heir.Interface == x.Interface) {
+				announcements[x.Interface] = append(announcements[x.Interface],
+					wire.Announcement{Addr: x.Addr, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
 			}
 		}
 	}

@@ -40,7 +40,7 @@ type Announcer struct {
 	wanted latest.Value[[]Announcement]
 
 	// From here on owned by Run's goroutine.
-	say     func(netip.Addr, message) error // sends one frame
+	say     func(Announcement, message) error // sends one frame
 	queue   []queued
 	fd      int
 	mac     net.HardwareAddr
@@ -54,6 +54,7 @@ type Announcement struct {
 	Count uint64 // a higher one than before: begin anew
 
 	Refresh time.Duration // announce again every so often as long as it is wanted; 0: never
+	Heir    [6]byte       // the MAC that has it now; zero: the link's
 	Probe   bool          // ask once who else has it, behind the first announcement
 }
 
@@ -150,7 +151,7 @@ func (a *Announcer) send(now time.Time) time.Duration {
 			return pause
 		}
 		what := message(q.asks())
-		if err := a.say(q.Addr, what); err != nil {
+		if err := a.say(q.Announcement, what); err != nil {
 			a.complain(err)
 			return rounds[1] // all of it again
 		}
@@ -208,40 +209,44 @@ func (a *Announcer) close() {
 }
 
 // speak sends one frame.
-func (a *Announcer) speak(addr netip.Addr, what message) error {
+func (a *Announcer) speak(w Announcement, what message) error {
 	if a.fd < 0 {
 		if err := a.open(); err != nil {
-			return fmt.Errorf("announce %s: %w", addr, explain(a.link.Name, err))
+			return fmt.Errorf("announce %s: %w", w.Addr, explain(a.link.Name, err))
 		}
 	}
 	to := unix.SockaddrLinklayer{Ifindex: a.link.Index, Halen: 6, Protocol: bigEndian(unix.ETH_P_ARP)}
-	if addr.Is6() {
+	if w.Addr.Is6() {
 		to.Protocol = bigEndian(unix.ETH_P_IPV6)
 	}
-	packet, mac, err := a.compose(addr, what)
-	copy(to.Addr[:], mac)
+	mac := a.mac
+	if w.Heir != [6]byte{} {
+		mac = w.Heir[:]
+	}
+	packet, group, err := compose(w.Addr, what, mac, a.router)
+	copy(to.Addr[:], group)
 	if err == nil {
 		err = explainSend(unix.Sendto(a.fd, packet, 0, &to))
 	}
 	if err != nil {
-		return fmt.Errorf("announce %s: %w", addr, err)
+		return fmt.Errorf("announce %s: %w", w.Addr, err)
 	}
 	return nil
 }
 
-// compose makes a packet, and says whom it is for.
-func (a *Announcer) compose(addr netip.Addr, what message) (packet []byte, to net.HardwareAddr, err error) {
+// compose makes a packet about an address that mac has, and says whom it is for.
+func compose(addr netip.Addr, what message, mac net.HardwareAddr, router bool) (packet []byte, to net.HardwareAddr, err error) {
 	switch {
 	case addr.Is4() && what == probe:
-		packet, err = arpProbe(addr, a.mac)
+		packet, err = arpProbe(addr, mac)
 		return packet, broadcast, err
 	case addr.Is4():
-		packet, err = arpAnnouncement(addr, a.mac)
+		packet, err = arpAnnouncement(addr, mac)
 		return packet, broadcast, err
 	case what == probe:
 		return neighborSolicitation(addr)
 	}
-	packet, err = unsolicitedNA(addr, a.mac, a.router)
+	packet, err = unsolicitedNA(addr, mac, router)
 	return packet, allNodesMAC, err
 }
 

@@ -38,11 +38,11 @@ func inBubble(t *testing.T, play func(s *speaker)) {
 		s := &speaker{}
 		began := time.Now()
 		s.Announcer = NewAnnouncer(vrrp.Link{Name: "eth1"}, func() bool { return true }, slog.New(slog.NewTextHandler(&s.log, nil)))
-		s.say = func(a netip.Addr, what message) error {
+		s.say = func(a Announcement, what message) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.refuse == nil {
-				s.said = append(s.said, said{time.Since(began), a, what})
+				s.said = append(s.said, said{time.Since(began), a.Addr, what})
 			}
 			return s.refuse
 		}

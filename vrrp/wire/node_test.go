@@ -152,7 +152,7 @@ func (h *addresses) Answer(a vrrp.Answer) {
 			h.log.Error("cannot add", "addr", addr, "error", string(out))
 		}
 		if a.Announce > 0 {
-			list = append(list, Announcement{Addr: addr, Count: a.Announce, Refresh: a.Refresh, Probe: a.Probe})
+			list = append(list, Announcement{Addr: addr, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
 		}
 	}
 	h.announcer.Set(list)
