@@ -31,6 +31,9 @@ var roles = map[string]func(args []string) error{
 	clockName:   stepWallClock,
 
 	discoveryName: printDiscovery,
+
+	sightName: seeSegment,
+	claimName: claim,
 }
 
 func TestMain(m *testing.M) {

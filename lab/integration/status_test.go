@@ -2,10 +2,7 @@ package integration
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"testing"
 	"time"
 )
@@ -26,11 +23,7 @@ type agentStatus struct {
 		}
 		Drain *drainStatus
 	}
-	Routers []struct {
-		Name, State, Cause, By string
-		Priority               int
-		Answers                bool
-	}
+	Routers   []virtualRouter
 	Drains    []drainIntent
 	Sessions  []session
 	Addresses []struct {
@@ -38,11 +31,34 @@ type agentStatus struct {
 		Ours                 bool
 		Lost                 []time.Time
 	}
-	Events []struct{ Kind, Name, From, To, Reason string }
+	Events []struct {
+		At                           time.Time
+		Kind, Name, From, To, Reason string
+	}
 	Reload *struct {
 		At    time.Time
 		Error string
 	}
+}
+
+type virtualRouter struct {
+	Name, State, Cause, By string
+	Priority               int
+	Answers                bool
+	Others                 []struct {
+		Address, MAC string
+		Trouble      []string
+	}
+}
+
+// router is the virtual router of that name; nothing if there is none.
+func (s agentStatus) router(name string) (r virtualRouter) {
+	for _, r := range s.Routers {
+		if r.Name == name {
+			return r
+		}
+	}
+	return r
 }
 
 type reason struct{ Code, Subject, Detail string }
@@ -84,21 +100,9 @@ func (r *rig) status(node string) (agentStatus, error) {
 // watchStatus follows the agent of a node from now on.
 func (r *rig) watchStatus(node string) *instrument[agentStatus] {
 	r.t.Helper()
-	f := follow(r, decodeStatus, node, "anyvip", "status", "--watch", "-o", "json")
+	f := follow(r, decodeLines[agentStatus], node, "anyvip", "status", "--watch", "-o", "json")
 	f.wait(patience, "a status", func(agentStatus) bool { return true })
 	return f
-}
-
-func decodeStatus(r io.Reader) iter.Seq2[agentStatus, error] {
-	return func(yield func(agentStatus, error) bool) {
-		for lines := json.NewDecoder(r); ; {
-			var s agentStatus
-			err := lines.Decode(&s)
-			if errors.Is(err, io.EOF) || !yield(s, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // mustStatus is status of an agent that has to answer.
