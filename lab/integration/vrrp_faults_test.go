@@ -63,9 +63,10 @@ var silentHost = fault{
 	mend:   func(s mixed) { s.sh("sw", "ip link set eth1 master br0") },
 	during: func(s mixed, since time.Time) { s.moved(since, halves(ours)) },
 	after: func(s mixed, since time.Time) {
-		for _, h := range halves(func(h half) bool { return !h.ours || h.peer == "s2" }) { // the others yield without a word
+		for _, h := range halves(func(h half) bool { return h.ours && h.peer == "s2" }) { // the others yield without a word
 			s.told(h, s.firstAdvertisement(h, h.peer, since), "rival")
 		}
+		s.yielded(since)
 		s.neverForeign()
 	},
 	healing: yields, announced: 2 * time.Second,
@@ -139,9 +140,7 @@ var peersStop = fault{
 	mend:   func(s mixed) { s.signalPeers(syscall.SIGCONT) },
 	during: func(s mixed, since time.Time) { s.moved(since, halves(theirs)) },
 	after: func(s mixed, since time.Time) {
-		for _, h := range halves(theirs) {
-			s.told(h, s.firstAdvertisement(h, h.peer, since), "rival")
-		}
+		s.yielded(since)
 		s.neverForeign()
 	},
 	healing: 3 * time.Second, announced: 3 * time.Second,

@@ -179,18 +179,38 @@ func (s mixed) mended(healed time.Time, limit time.Duration, list []half) {
 // words, within 2 s of when that could be heard first.
 func (s mixed) told(h half, heard time.Time, words ...string) {
 	s.t.Helper()
+	s.says(h, heard, func(l routerLine) bool {
+		return l.To == "at odds" && slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(l.Reason, w+":") })
+	})
+}
+
+// yielded waits until s1 has said that it yields to each better router, within 2 s of when
+// that one could be heard.
+func (s mixed) yielded(since time.Time) {
+	s.t.Helper()
+	for _, h := range halves(theirs) {
+		s.says(h, s.firstAdvertisement(h, h.peer, since), func(l routerLine) bool {
+			return l.From == "Active" && l.To == "Backup" && strings.HasPrefix(l.Reason, "higher_priority by ")
+		})
+	}
+}
+
+// says waits until s1 has said something about its router h, at the latest 2 s after it
+// could be heard.
+func (s mixed) says(h half, heard time.Time, match func(l routerLine) bool) {
+	s.t.Helper()
 	const limit = 2 * time.Second
 	eventually(s.t, patience, func() error {
-		for _, e := range s.odds("s1") {
-			if e.Router != h.name || e.Time.Before(heard) || !slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(e.Reason, w+":") }) {
+		for _, l := range s.routerLines("s1") {
+			if l.Router != h.name || l.Time.Before(heard) || !match(l) {
 				continue
 			}
-			if d := e.Time.Sub(heard); d > limit {
-				return fmt.Errorf("%s: %q was told after %s", h.name, e.Reason, ms(d))
+			if d := l.Time.Sub(heard); d > limit {
+				s.t.Fatalf("%s: %q was told after %s", h.name, l.Reason, ms(d))
 			}
 			return nil
 		}
-		return fmt.Errorf("%s: nothing of %s is told", h.name, words)
+		return fmt.Errorf("%s: nothing is told", h.name)
 	})
 }
 
@@ -200,22 +220,28 @@ func (s mixed) first(what string, match func(x sighting) bool) time.Time {
 	return s.wire.wait(patience, what, match).At
 }
 
-// oddity is a line of an agent's log about somebody at odds with a virtual router.
-type oddity struct {
+// routerLine is a line of an agent's log about a virtual router.
+type routerLine struct {
 	Time           time.Time
-	Msg, To        string
+	Msg, From, To  string
 	Router, Reason string
 }
 
-func (r *rig) odds(node string) (list []oddity) {
+func (r *rig) routerLines(node string) (list []routerLine) {
 	r.t.Helper()
 	for line := range strings.Lines(r.Logs(node)) {
-		var o oddity
-		if i := strings.IndexByte(line, '{'); i >= 0 && json.Unmarshal([]byte(line[i:]), &o) == nil && o.Msg == "router changed" && o.To == "at odds" {
-			list = append(list, o)
+		var l routerLine
+		if i := strings.IndexByte(line, '{'); i >= 0 && json.Unmarshal([]byte(line[i:]), &l) == nil && l.Msg == "router changed" {
+			list = append(list, l)
 		}
 	}
 	return list
+}
+
+// odds are the lines about somebody at odds with a virtual router.
+func (r *rig) odds(node string) []routerLine {
+	r.t.Helper()
+	return slices.DeleteFunc(r.routerLines(node), func(l routerLine) bool { return l.To != "at odds" })
 }
 
 // sightName is this binary as what looks at a segment.
