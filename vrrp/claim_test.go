@@ -156,7 +156,7 @@ func TestARouterThatTakesOverIsNoRival(t *testing.T) {
 		b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) {
 			at.Claim, at.MAC = addr("10.0.0.100"), [6]byte{0, 0, 0x5e, 0, 1, 51}
 		})
-		b.hear("10.0.0.9", func(a *Advertisement, at *Arrival) { at.MAC = [6]byte{0, 0, 0x5e, 0, 1, 51} })
+		b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) { at.MAC = [6]byte{0, 0, 0x5e, 0, 1, 51} })
 		_, before := b.reported()
 		b.sleep(2 * time.Second)
 		if r := b.router(t, "web"); r.State != vip.RouterBackup || len(r.Others) != 1 || r.Others[0].Addr != addr("10.0.0.9") {
