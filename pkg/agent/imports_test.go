@@ -21,7 +21,7 @@ const module = "github.com/anyvip/anyvip/"
 var floors = [][]string{
 	{"pkg/vip", "pkg/durable", "pkg/child", "pkg/latest"},
 	{"pkg/sockdiag"},
-	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "bgp/neighbor"},
+	{"pkg/health", "checks", "pkg/kernel", "pkg/hint", "pkg/flow", "pkg/event", "pkg/balance", "bgp/neighbor"},
 	{"pkg/policy", "bgp", "vrrp"},
 	{"bgp/gobgp", "vrrp/wire", "pkg/status", "pkg/intent", "pkg/memory", "pkg/hook"},
 	{"pkg/metrics", "pkg/web", "pkg/api"},
@@ -37,6 +37,7 @@ var only = map[string][]string{
 	"vrrp":         {"pkg/vip", "pkg/latest"},
 	"vrrp/wire":    {"vrrp", "pkg/vip", "pkg/latest"},
 	"bgp/neighbor": {"pkg/vip", "pkg/latest"},
+	"pkg/balance":  {"pkg/vip"},
 }
 
 // doors are third-party libraries and who may open them. What stands in no
@@ -64,7 +65,7 @@ var doors = map[string][]string{
 }
 
 // pure packages take values and return values.
-var pure = []string{"pkg/vip", "pkg/health", "pkg/policy", "pkg/event"}
+var pure = []string{"pkg/vip", "pkg/health", "pkg/policy", "pkg/event", "pkg/balance"}
 
 // pureFiles are those of a package that has a goroutine in others.
 var pureFiles = map[string][]string{"vrrp": {"advertisement.go", "border.go", "deadlines.go", "drop.go", "machine.go", "others.go", "router.go"}}
