@@ -37,16 +37,21 @@ func checkConfig(w io.Writer, file string) error {
 	for _, p := range warnings {
 		fmt.Fprintf(w, "%s:%s (warning)\n", file, p)
 	}
-	var invalid *config.Invalid
-	if errors.As(err, &invalid) {
-		return fmt.Errorf("%s\n%w", count(len(invalid.Problems), "problem"), err)
-	}
 	if err != nil {
-		return err
+		return counted(err)
 	}
 	fmt.Fprintf(w, "%s: ok: node %s, %s, %s, %s\n", file, c.Node,
 		count(len(c.Services), "service"), count(len(c.Checks), "check"), count(len(c.BGP.Peers), "peer"))
 	return nil
+}
+
+// counted says first how many problems a file has.
+func counted(err error) error {
+	var invalid *config.Invalid
+	if errors.As(err, &invalid) {
+		return fmt.Errorf("%s\n%w", count(len(invalid.Problems), "problem"), err)
+	}
+	return err
 }
 
 func count(n int, noun string) string {

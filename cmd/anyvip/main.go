@@ -37,7 +37,7 @@ func newRootCommand() *cobra.Command {
 	flags.String(config.FlagLogLevel, config.DefaultLogLevel, "debug, info, warn or error (ANYVIP_LOG_LEVEL)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRunCommand(), newStatusCommand(), newDrainCommand(), newUndrainCommand(), newCheckCommand(), newHeartbeatCommand(),
-		newCheckConfigCommand(), newConfigCommand(), newVersionCommand())
+		newCheckConfigCommand(), newConfigCommand(), newRenderCommand(), newVersionCommand())
 	return root
 }
 

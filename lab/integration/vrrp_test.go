@@ -44,11 +44,11 @@ func (p pair) loads() map[string]client {
 	return p.rig.loads(pairVIP4, "["+pairVIP6+"]")
 }
 
-// moves waits until a server answers to both, ends the loads, and returns the longest
+// moves waits until a server answers to all, ends the loads, and returns the longest
 // time in which none was answered, and how many failed that were not open when the
 // address moved: the other server knows nothing of those.
-func (p pair) moves(loads map[string]client, since time.Time, server string) (gap time.Duration, failed int) {
-	p.t.Helper()
+func (r *rig) moves(loads map[string]client, since time.Time, server string) (gap time.Duration, failed int) {
+	r.t.Helper()
 	for host, c := range loads {
 		c.answered(100, since, server)
 		sum := c.stop()
@@ -67,7 +67,7 @@ func (p pair) moves(loads map[string]client, since time.Time, server string) (ga
 			last = e.Request.Ended
 		}
 		failed += len(lost)
-		p.t.Logf("%s: %d of %d requests failed (%v), longest gap %s", host, sum.Failed, sum.Requests, sum.Failures, ms(gap))
+		r.t.Logf("%s: %d of %d requests failed (%v), longest gap %s", host, sum.Failed, sum.Requests, sum.Failures, ms(gap))
 	}
 	return gap, failed
 }
