@@ -23,16 +23,7 @@ type agentStatus struct {
 		}
 		Drain *drainStatus
 	}
-<<<<<<< HEAD
 	Routers   []virtualRouter
-=======
-	Routers []struct {
-		Name, State, Cause, By string
-		Since                  time.Time
-		Priority               int
-		Answers                bool
-	}
->>>>>>> 33a37cc (cmd: render balance and render dns; examples/vrrp-crossed is what they print)
 	Drains    []drainIntent
 	Sessions  []session
 	Addresses []struct {
@@ -52,6 +43,7 @@ type agentStatus struct {
 
 type virtualRouter struct {
 	Name, State, Cause, By string
+	Since                  time.Time
 	Priority               int
 	Answers                bool
 	Others                 []struct {
