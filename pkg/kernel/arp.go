@@ -4,19 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
+
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 )
-
-// arpSettings are the two sysctls that decide whether a link speaks ARP for an
-// address that is on another link. The kernel takes the larger of "all" and
-// the link's own.
-type arpSettings struct {
-	ignoreAll, ignore     int // arp_ignore; from 1 on, a link answers for its own addresses alone
-	announceAll, announce int // arp_announce; at 2, a link asks with its own addresses alone
-}
-
-func (s arpSettings) answers() bool { return max(s.ignoreAll, s.ignore) < 1 }
-func (s arpSettings) asks() bool    { return max(s.announceAll, s.announce) < 2 }
 
 // segment is a subnet of a link that speaks ARP.
 type segment struct {
@@ -47,29 +37,14 @@ func (g segment) exposes(ip netip.Addr) bool {
 
 // problem says what is wrong with the link's settings when g exposes ip, and
 // what to run; empty if nothing is.
-func (g segment) problem(ip netip.Addr, s arpSettings) string {
-	if !s.answers() && !s.asks() {
+func (g segment) problem(ip netip.Addr, s sysctl.ARP) string {
+	fault := s.Fault(g.link.name)
+	if fault == "" {
 		return ""
 	}
-	name := g.link.name
-	var commands []string
-	// In sysctl's dotted names a dot of the link's name is written as a slash.
-	key := "net.ipv4.conf." + strings.ReplaceAll(name, ".", "/")
-	if s.answers() {
-		commands = append(commands, key+".arp_ignore=1")
-	}
-	if s.asks() {
-		commands = append(commands, key+".arp_announce=2")
-	}
-	where := fmt.Sprintf("is inside %s of link %s", g.subnet, name)
+	where := fmt.Sprintf("is inside %s of link %s", g.subnet, g.link.name)
 	if g.subnet.IsSingleIP() {
-		where = "has its fallback on link " + name
+		where = "has its fallback on link " + g.link.name
 	}
-	return fmt.Sprintf("%s %s, where this host would speak ARP for it and draw traffic past the routers: "+
-		"arp_ignore is %d (all %d, %s %d; must be 1 or more), arp_announce is %d (all %d, %s %d; must be 2); "+
-		"run: sysctl -w %s, and keep it in /etc/sysctl.d",
-		ip, where,
-		max(s.ignoreAll, s.ignore), s.ignoreAll, name, s.ignore,
-		max(s.announceAll, s.announce), s.announceAll, name, s.announce,
-		strings.Join(commands, " "))
+	return fmt.Sprintf("%s %s, where this host would speak ARP for it and draw traffic past the routers: %s", ip, where, fault)
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 	"github.com/anyvip/anyvip/pkg/latest"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
@@ -72,7 +73,7 @@ type Engine struct {
 	host    host
 	ledger  ledger
 	scene   scene                      // of the latest look
-	arp     map[string]arpSettings     // of links, as last read; kept when they cannot be read for now
+	arp     map[string]sysctl.ARP      // of links, as last read; kept when they cannot be read for now
 	started bool                       // the first desired set has come; before, leftovers are not judged
 	wanted  map[netip.Addr]bool        // latest desired set
 	leased  map[netip.Addr]string      // likewise
@@ -109,7 +110,7 @@ type host interface {
 	// look dumps addresses, and links too if hinted or never done before.
 	look(h hint) (scene, error)
 	// arpSettings reads the sysctls of a link.
-	arpSettings(link string) (arpSettings, error)
+	arpSettings(link string) (sysctl.ARP, error)
 	// do changes one address. It returns errExists for an add of what is there.
 	do(v verb, c change) error
 }
@@ -138,7 +139,7 @@ func New(o Options) *Engine {
 		desired: latest.Make[wish](),
 		ledger:  ledger{path: filepath.Join(o.StateDir, "addresses.json")},
 		lost:    make(map[netip.Addr][]time.Time),
-		arp:     make(map[string]arpSettings),
+		arp:     make(map[string]sysctl.ARP),
 		quiet:   said,
 		routes:  defaults{alive: o.Alive, log: o.Log, quiet: said, seen: make(map[vip.Family][]route)},
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/anyvip/anyvip/pkg/durable"
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -24,7 +25,7 @@ type fakeHost struct {
 	on     []netip.Addr
 	fail   error // of do, instead of doing
 	blind  error // of look
-	arp    arpSettings
+	arp    sysctl.ARP
 	unread error // of arpSettings
 	links  scene // beside lo
 	did    []string
@@ -48,7 +49,7 @@ func (h *fakeHost) look(hint) (scene, error) {
 	return append(scene{lo}, slices.Clone(h.links)...), h.blind
 }
 
-func (h *fakeHost) arpSettings(string) (arpSettings, error) {
+func (h *fakeHost) arpSettings(string) (sysctl.ARP, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.arp, h.unread
@@ -388,11 +389,11 @@ func TestUnreadableLedgerRefusesUntilItCanBeRead(t *testing.T) {
 // is here, and only one that is not must wait.
 func TestSysctlsThatCannotBeReadTakeNothingAway(t *testing.T) {
 	h := newFakeHost()
-	h.arp = arpSettings{ignore: 1, announce: 2}
+	h.arp = sysctl.ARP{Ignore: 1, Announce: 2}
 	h.links = parseScene(t, "eth0 192.0.2.1/24")
 	bubble(t, h, func(t *testing.T, a *agent) {
 		other := netip.MustParseAddr("192.0.2.11")
-		unread := errors.New("cannot read /proc/sys/net/ipv4/conf/all/arp_ignore: too many open files")
+		unread := errors.New("cannot read /proc/sys/net/ipv4/conf/all/arp_Ignore: too many open files")
 		h.set(func() { h.unread = unread })
 		a.engine.Apply(Desired{Addresses: []netip.Addr{v4}})
 		if f := a.fact(v4); f.State != vip.AddressRefused || !strings.Contains(f.Detail, unread.Error()) {

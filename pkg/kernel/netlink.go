@@ -6,17 +6,14 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/anyvip/anyvip/pkg/durable"
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 )
 
 // errExists is an add of what is there already.
@@ -237,33 +234,4 @@ func hostAddress(ip netip.Addr, l link) *netlink.Addr {
 }
 
 // arpSettings reads the sysctls of a link, all of them or none.
-func (k *rtnetlink) arpSettings(link string) (s arpSettings, err error) {
-	for _, v := range []struct {
-		to         *int
-		link, name string
-	}{
-		{&s.ignoreAll, "all", "arp_ignore"}, {&s.ignore, link, "arp_ignore"},
-		{&s.announceAll, "all", "arp_announce"}, {&s.announce, link, "arp_announce"},
-	} {
-		if *v.to, err = sysctl(v.link, v.name); err != nil {
-			return arpSettings{}, err
-		}
-	}
-	return s, nil
-}
-
-func sysctl(link, name string) (int, error) {
-	path := filepath.Join("/proc/sys/net/ipv4/conf", link, name)
-	raw, err := os.ReadFile(path)
-	if failed := (*os.PathError)(nil); errors.As(err, &failed) {
-		err = failed.Err // it names the path, and so do we
-	}
-	v := 0
-	if err == nil {
-		v, err = strconv.Atoi(strings.TrimSpace(string(raw)))
-	}
-	if err != nil {
-		return 0, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	return v, nil
-}
+func (k *rtnetlink) arpSettings(link string) (sysctl.ARP, error) { return sysctl.ReadARP(link) }

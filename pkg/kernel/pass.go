@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -77,7 +78,7 @@ func (e *Engine) plan() plan {
 // fails, for want of descriptors say, what was read last still holds: a guess
 // would take VIPs away. It returns the links of which nothing is known.
 func (e *Engine) readARP(s situation) (unread map[string]error) {
-	fresh := make(map[string]arpSettings)
+	fresh := make(map[string]sysctl.ARP)
 	unread = make(map[string]error)
 	for name := range s.exposing() {
 		settings, err := e.host.arpSettings(name)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -14,8 +15,8 @@ type situation struct {
 	owned  map[netip.Addr]string // VIPs that we added, and the link
 	leased map[netip.Addr]string // VIPs that come and go on a link besides
 	seen   scene
-	arp    map[string]arpSettings // of every link that exposes a wanted VIP
-	unread map[string]error       // such links whose settings are not known, and why
+	arp    map[string]sysctl.ARP // of every link that exposes a wanted VIP
+	unread map[string]error      // such links whose settings are not known, and why
 }
 
 // plan is what a situation leads to. Its lists are sorted by address.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/anyvip/anyvip/pkg/kernel/sysctl"
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
@@ -87,14 +88,14 @@ func (p plan) lines() (out []string) {
 }
 
 func TestPlan(t *testing.T) {
-	good := arpSettings{ignoreAll: 1, announce: 2}
+	good := sysctl.ARP{IgnoreAll: 1, Announce: 2}
 	tests := []struct {
 		name   string
 		scene  string
 		wanted string
 		owned  string // addresses on lo
 		leased string // on eth0
-		arp    map[string]arpSettings
+		arp    map[string]sysctl.ARP
 		want   []string // sorted
 		detail string   // part of the first fact's detail
 	}{
@@ -131,7 +132,7 @@ func TestPlan(t *testing.T) {
 		{name: "a leftover that is gone is forgotten", scene: "lo", owned: "192.0.2.10", want: []string{"-> forget 192.0.2.10"}},
 		{name: "it may come to a link that would answer for it anyway: refused", scene: "lo\neth0 10.0.0.1/24", wanted: "192.0.2.10", leased: "192.0.2.10",
 			want: []string{"192.0.2.10 refused"}, detail: "has its fallback on link eth0"},
-		{name: "it may come to a link that does not: added", scene: "lo\neth0 10.0.0.1/24", wanted: "192.0.2.10", leased: "192.0.2.10", arp: map[string]arpSettings{"eth0": good},
+		{name: "it may come to a link that does not: added", scene: "lo\neth0 10.0.0.1/24", wanted: "192.0.2.10", leased: "192.0.2.10", arp: map[string]sysctl.ARP{"eth0": good},
 			want: []string{"-> add 192.0.2.10 on lo", "192.0.2.10 absent"}},
 		{name: "leased on a link and nowhere else: added", scene: "lo\neth0 192.0.2.10/32=leased", wanted: "192.0.2.10", leased: "192.0.2.10",
 			want: []string{"-> add 192.0.2.10 on lo", "192.0.2.10 absent"}},
@@ -141,9 +142,9 @@ func TestPlan(t *testing.T) {
 
 		{name: "inside a link's subnet with the kernel's defaults: refused", scene: "lo\neth0 192.0.2.1/24", wanted: "192.0.2.10",
 			want: []string{"192.0.2.10 refused"}, detail: "192.0.2.0/24 of link eth0"},
-		{name: "inside a link's subnet with the sysctls set: added", scene: "lo\neth0 192.0.2.1/24", wanted: "192.0.2.10", arp: map[string]arpSettings{"eth0": good},
+		{name: "inside a link's subnet with the sysctls set: added", scene: "lo\neth0 192.0.2.1/24", wanted: "192.0.2.10", arp: map[string]sysctl.ARP{"eth0": good},
 			want: []string{"-> add 192.0.2.10 on lo", "192.0.2.10 absent"}},
-		{name: "one of two links is enough to refuse", scene: "lo\neth0 192.0.2.1/24\neth1 192.0.0.1/16", wanted: "192.0.2.10", arp: map[string]arpSettings{"eth0": good},
+		{name: "one of two links is enough to refuse", scene: "lo\neth0 192.0.2.1/24\neth1 192.0.0.1/16", wanted: "192.0.2.10", arp: map[string]sysctl.ARP{"eth0": good},
 			want: []string{"192.0.2.10 refused"}, detail: "192.0.0.0/16 of link eth1"},
 		{name: "ours that came to be exposed is removed", scene: "lo 192.0.2.10/32=right\neth0 192.0.2.1/24", wanted: "192.0.2.10", owned: "192.0.2.10",
 			want: []string{"-> remove 192.0.2.10 on lo", "192.0.2.10 refused ours on lo"}},
@@ -192,16 +193,16 @@ func TestARPProblemNamesWhatIsWrongAndTheCommands(t *testing.T) {
 	tests := []struct {
 		name     string
 		link     string
-		settings arpSettings
+		settings sysctl.ARP
 		want     []string // parts; none: no problem
 	}{
-		{"both right on the link", "eth0", arpSettings{ignore: 1, announce: 2}, nil},
-		{"both right for all", "eth0", arpSettings{ignoreAll: 1, announceAll: 2}, nil},
-		{"the larger counts", "eth0", arpSettings{ignoreAll: 2, ignore: 0, announceAll: 1, announce: 2}, nil},
-		{"arp_ignore missing", "eth0", arpSettings{announce: 2}, []string{"arp_ignore is 0", "run: sysctl -w net.ipv4.conf.eth0.arp_ignore=1, and"}},
-		{"arp_announce 1 is not enough", "eth0", arpSettings{ignore: 1, announce: 1},
+		{"both right on the link", "eth0", sysctl.ARP{Ignore: 1, Announce: 2}, nil},
+		{"both right for all", "eth0", sysctl.ARP{IgnoreAll: 1, AnnounceAll: 2}, nil},
+		{"the larger counts", "eth0", sysctl.ARP{IgnoreAll: 2, Ignore: 0, AnnounceAll: 1, Announce: 2}, nil},
+		{"arp_ignore missing", "eth0", sysctl.ARP{Announce: 2}, []string{"arp_ignore is 0", "run: sysctl -w net.ipv4.conf.eth0.arp_ignore=1, and"}},
+		{"arp_announce 1 is not enough", "eth0", sysctl.ARP{Ignore: 1, Announce: 1},
 			[]string{"arp_announce is 1 (all 0, eth0 1; must be 2)", "run: sysctl -w net.ipv4.conf.eth0.arp_announce=2, and"}},
-		{"a dot in the link's name", "eth0.100", arpSettings{}, []string{"net.ipv4.conf.eth0/100.arp_ignore=1 net.ipv4.conf.eth0/100.arp_announce=2"}},
+		{"a dot in the link's name", "eth0.100", sysctl.ARP{}, []string{"net.ipv4.conf.eth0/100.arp_ignore=1 net.ipv4.conf.eth0/100.arp_announce=2"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
