@@ -19,9 +19,10 @@ type Conn interface {
 	Wait(until time.Time) ([]Arrival, error)
 
 	// Send sends an advertisement out of a link: TTL or hop limit 255, and to a group
-	// of multicast past the routing table. It does not block for longer than it takes
-	// to hand the packet to the kernel.
-	Send(link string, src, dst netip.Addr, packet []byte) error
+	// of multicast past the routing table, from a MAC (zero: the link's own). To one
+	// router it comes from the link's own MAC in any case. It does not block for longer
+	// than it takes to hand the packet to the kernel.
+	Send(link string, mac [6]byte, src, dst netip.Addr, packet []byte) error
 
 	// Wake ends a Wait, the present one or the next. Any goroutine may call it.
 	Wake()
@@ -88,6 +89,7 @@ type Heir struct {
 type Address struct {
 	netip.Addr
 	Interface Link
+	MAC       [6]byte // of a virtual router; zero: Interface's own
 }
 
 // Stance is how far a virtual router takes part.
@@ -112,6 +114,19 @@ type Candidacy struct {
 	Refresh   time.Duration // announce again every so often; 0: never
 	Defend    bool          // announce against a foreign claim, once in ten seconds
 	Stance    Stance
+
+	VirtualMAC bool // its addresses have the virtual router MAC address, not the link's own, and so has what it says of them
+}
+
+// MAC is the virtual router MAC address, RFC 9568, section 7.3; zero if it has none.
+func (c Candidacy) MAC() (mac [6]byte) {
+	switch {
+	case !c.VirtualMAC:
+		return mac
+	case c.Source.Is4():
+		return [6]byte{0, 0, 0x5e, 0, 1, c.Router.VRID}
+	}
+	return [6]byte{0, 0, 0x5e, 0, 2, c.Router.VRID}
 }
 
 // Desired is everything that is wanted. A virtual router that is not in it any more

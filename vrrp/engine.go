@@ -236,9 +236,16 @@ func (e *Engine) answer(r *router) {
 func (c Candidacy) Addresses() []Address {
 	all := make([]Address, 0, len(c.Router.Addresses)+len(c.Rides))
 	for _, a := range c.Router.Addresses {
-		all = append(all, Address{a, c.Interface})
+		all = append(all, Address{Addr: a, Interface: c.Interface})
 	}
-	return append(all, c.Rides...)
+	all = append(all, c.Rides...)
+	for i, a := range all {
+		// On another link the VRID may be another router's.
+		if a.Interface == c.Interface && a.Is4() == c.Source.Is4() {
+			all[i].MAC = c.MAC()
+		}
+	}
+	return all
 }
 
 // send sends one advertisement, to the group or to each peer.
@@ -251,13 +258,23 @@ func (e *Engine) send(r *router, priority uint8) {
 	var failed error
 	for _, dst := range r.wish.destinations() {
 		e.out = ad.Append(e.out[:0], r.wish.Source, dst)
-		if err := e.options.Conn.Send(r.wish.Interface.Name, r.wish.Source, dst, e.out); err != nil {
+		if err := e.options.Conn.Send(r.wish.Interface.Name, r.mac(), r.wish.Source, dst, e.out); err != nil {
 			failed = fmt.Errorf("send an advertisement to %s on %s: %w", dst, r.wish.Interface.Name, err)
 			continue
 		}
 		e.sent.Add(1)
 	}
 	e.trouble(r, &r.unsent, failed)
+}
+
+// mac is what advertisements come from; zero: the link's own. A switch sends the traffic
+// to where it heard the virtual MAC last: so it must not hear it here before the
+// addresses are announced, nor when others are to be believed.
+func (r *router) mac() [6]byte {
+	if !r.speaks {
+		return [6]byte{}
+	}
+	return r.wish.MAC()
 }
 
 var groups4, groups6 = []netip.Addr{Group4}, []netip.Addr{Group6}

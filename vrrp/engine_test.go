@@ -71,7 +71,7 @@ func (w *wireFake) Wake() {
 	}
 }
 
-func (w *wireFake) Send(link string, src, dst netip.Addr, packet []byte) error {
+func (w *wireFake) Send(link string, from [6]byte, src, dst netip.Addr, packet []byte) error {
 	var a Advertisement
 	if drop := a.Parse(packet, src, dst); drop != Accepted {
 		panic(drop)
@@ -81,7 +81,11 @@ func (w *wireFake) Send(link string, src, dst netip.Addr, packet []byte) error {
 	if w.sendErr != nil {
 		return w.sendErr
 	}
-	w.sent = append(w.sent, fmt.Sprintf("%s %s>%s vrid %d priority %d", link, src, dst, a.VRID, a.Priority))
+	text := fmt.Sprintf("%s %s>%s vrid %d priority %d", link, src, dst, a.VRID, a.Priority)
+	if from != ([6]byte{}) {
+		text += " from " + mac(from)
+	}
+	w.sent = append(w.sent, text)
 	return nil
 }
 
@@ -205,7 +209,7 @@ var web = Candidacy{Name: "web", Interface: Link{"eth1", 2}, Source: addr("10.0.
 // on are addresses on a link.
 func on(link string, index int, addrs ...string) (all []Address) {
 	for _, a := range list(addrs...) {
-		all = append(all, Address{a, Link{link, index}})
+		all = append(all, Address{Addr: a, Interface: Link{link, index}})
 	}
 	return all
 }

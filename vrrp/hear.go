@@ -31,11 +31,18 @@ func (e *Engine) receive(a *Arrival, now time.Time) {
 			}
 		}
 		// What it is worth is told before what it changes.
-		e.meet(r, a, atOdds(r, a, &e.packet, drop), now)
+		if drop != DropOwn || !r.reflects(a) {
+			e.meet(r, a, atOdds(r, a, &e.packet, drop), now)
+		}
 		e.perform(r, do)
 	}
 	e.counts[drop].Add(1)
 }
+
+// reflects says whether an advertisement from this router's own address is one that a
+// switch has sent back. Conn knows those from the link's own MAC. The virtual MAC is
+// ours only as long as we answer: otherwise another host has our address.
+func (r *router) reflects(a *Arrival) bool { return r.Answers() && a.MAC == r.wish.MAC() }
 
 // admits is what the IP header has to be like. keepalived sends over IPv6 to unicast
 // peers with hop limit 64.

@@ -59,7 +59,7 @@ func (f *fakeSegment) Wake() {
 }
 
 // Send writes down what is said, once as long as it is the same.
-func (f *fakeSegment) Send(link string, src, dst netip.Addr, packet []byte) error {
+func (f *fakeSegment) Send(link string, _ [6]byte, src, dst netip.Addr, packet []byte) error {
 	var a vrrp.Advertisement
 	if drop := a.Parse(packet, src, dst); drop != vrrp.Accepted {
 		return fmt.Errorf("sends what is dropped: %s", drop)

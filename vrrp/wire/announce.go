@@ -51,7 +51,8 @@ type Announcer struct {
 // Announcement is an address that is to be announced.
 type Announcement struct {
 	Addr  netip.Addr
-	Count uint64 // a higher one than before: begin anew
+	MAC   [6]byte // where it is; zero: the link's own
+	Count uint64  // a higher one than before: begin anew
 
 	Refresh time.Duration // announce again every so often as long as it is wanted; 0: never
 	Heir    [6]byte       // the MAC that has it now; zero: the link's
@@ -113,7 +114,7 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 	a.queue = a.queue[:0]
 	for _, w := range list {
 		q, known := old[w.Addr]
-		if !known || w.Count > q.Count {
+		if !known || w.Count > q.Count || w.MAC != q.MAC {
 			q = queued{Announcement: w, began: now, next: now}
 			a.close() // the link may have another MAC by now
 		}
@@ -215,18 +216,16 @@ func (a *Announcer) speak(w Announcement, what message) error {
 			return fmt.Errorf("announce %s: %w", w.Addr, explain(a.link.Name, err))
 		}
 	}
-	to := unix.SockaddrLinklayer{Ifindex: a.link.Index, Halen: 6, Protocol: bigEndian(unix.ETH_P_ARP)}
-	if w.Addr.Is6() {
-		to.Protocol = bigEndian(unix.ETH_P_IPV6)
+	src, owner := a.mac, a.mac
+	switch {
+	case w.Heir != [6]byte{}: // a switch must not learn its MAC from here
+		owner = w.Heir[:]
+	case w.MAC != [6]byte{}:
+		src, owner = w.MAC[:], w.MAC[:]
 	}
-	mac := a.mac
-	if w.Heir != [6]byte{} {
-		mac = w.Heir[:]
-	}
-	packet, group, err := compose(w.Addr, what, mac, a.router)
-	copy(to.Addr[:], group)
+	frame, err := compose(w.Addr, what, src, owner, a.router)
 	if err == nil {
-		err = explainSend(unix.Sendto(a.fd, packet, 0, &to))
+		err = explainSend(sendFrame(a.fd, a.link.Index, frame))
 	}
 	if err != nil {
 		return fmt.Errorf("announce %s: %w", w.Addr, err)
@@ -234,20 +233,23 @@ func (a *Announcer) speak(w Announcement, what message) error {
 	return nil
 }
 
-// compose makes a packet about an address that mac has, and says whom it is for.
-func compose(addr netip.Addr, what message, mac net.HardwareAddr, router bool) (packet []byte, to net.HardwareAddr, err error) {
+// compose makes a frame about an address that owner has.
+func compose(addr netip.Addr, what message, src, owner net.HardwareAddr, router bool) (frame []byte, err error) {
+	var packet []byte
+	to, etherType := broadcast, uint16(unix.ETH_P_ARP)
 	switch {
 	case addr.Is4() && what == probe:
-		packet, err = arpProbe(addr, mac)
-		return packet, broadcast, err
+		packet, err = arpProbe(addr, owner)
 	case addr.Is4():
-		packet, err = arpAnnouncement(addr, mac)
-		return packet, broadcast, err
+		packet, err = arpAnnouncement(addr, owner)
 	case what == probe:
-		return neighborSolicitation(addr)
+		etherType = unix.ETH_P_IPV6
+		packet, to, err = neighborSolicitation(addr)
+	default:
+		to, etherType = allNodesMAC, unix.ETH_P_IPV6
+		packet, err = unsolicitedNA(addr, owner, router)
 	}
-	packet, err = unsolicitedNA(addr, mac, router)
-	return packet, allNodesMAC, err
+	return append(appendHeader(nil, to, src, etherType), packet...), err
 }
 
 // open opens the socket, and looks which MAC the link has now.
@@ -261,7 +263,7 @@ func (a *Announcer) open() (err error) {
 	}
 	a.mac = ifi.HardwareAddr
 	a.router = forwards6(a.link.Name)
-	a.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0) // protocol 0: it receives nothing
+	a.fd, err = openFrames()
 	return err
 }
 

@@ -134,10 +134,13 @@ func (c *Conn) link(name string) *link {
 }
 
 // Send is vrrp.Conn's.
-func (c *Conn) Send(name string, src, dst netip.Addr, packet []byte) error {
+func (c *Conn) Send(name string, mac [6]byte, src, dst netip.Addr, packet []byte) error {
 	l := c.link(name)
 	if l == nil {
 		return fmt.Errorf("%s is not open", name)
+	}
+	if mac != ([6]byte{}) && dst.IsMulticast() {
+		return l.sendFrom(mac, src, dst, packet)
 	}
 	return l.send(src, dst, packet)
 }

@@ -29,15 +29,18 @@ type link struct {
 	receiver  int // a packet socket for advertisements
 	claims    int // and one for who says that it has an address
 	four, six int // raw IP sockets that send; they hold the memberships, too
+	frames    int // a packet socket that sends what comes from a virtual MAC
 	mac       [6]byte
+	id        uint16             // identification of the latest IPv4 packet of frames
+	frame     []byte             // the latest of frames
 	buffers   [2][perWait][]byte // of receiver, and of claims
 	control   [128]byte
 }
 
 // open opens the sockets of a link. In every case close may be called.
 func open(want vrrp.Link) (*link, error) {
-	l := &link{Link: want, receiver: -1, claims: -1, four: -1, six: -1}
-	for _, step := range []func() error{l.findMAC, l.openReceivers, l.openFour, l.openSix} {
+	l := &link{Link: want, receiver: -1, claims: -1, four: -1, six: -1, frames: -1}
+	for _, step := range []func() error{l.findMAC, l.openReceivers, l.openFour, l.openSix, l.openFrames} {
 		if err := step(); err != nil {
 			return l, explain(want.Name, err)
 		}
@@ -67,7 +70,7 @@ func explain(name string, err error) error {
 }
 
 func (l *link) close() {
-	for _, fd := range []*int{&l.receiver, &l.claims, &l.four, &l.six} {
+	for _, fd := range []*int{&l.receiver, &l.claims, &l.four, &l.six, &l.frames} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 			*fd = -1
@@ -216,6 +219,13 @@ func (l *link) openSix() (err error) {
 	return err
 }
 
+func (l *link) openFrames() (err error) {
+	if l.frames, err = openFrames(); err != nil {
+		return err
+	}
+	return unix.SetsockoptInt(l.frames, unix.SOL_SOCKET, unix.SO_PRIORITY, 7)
+}
+
 func (l *link) sendsOnly(fd int) error {
 	if err := filter(fd, nothing); err != nil {
 		return err
@@ -250,6 +260,15 @@ func (l *link) send(src, dst netip.Addr, packet []byte) error {
 	}
 	control := unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(l.Index), Addr: src.As16()})
 	return explainSend(unix.Sendmsg(l.six, packet, control, &unix.SockaddrInet6{Addr: dst.As16(), ZoneId: uint32(l.Index)}, 0))
+}
+
+// sendFrom sends a packet to a group, out of this link, from a MAC that is not the
+// link's. It needs no link that has that MAC: where the addresses are is somebody else's
+// affair, and they may come later.
+func (l *link) sendFrom(mac [6]byte, src, dst netip.Addr, packet []byte) error {
+	l.id++
+	l.frame = appendAdvertisement(l.frame[:0], mac, src, dst, l.id, packet)
+	return explainSend(sendFrame(l.frames, l.Index, l.frame))
 }
 
 func explainSend(err error) error {

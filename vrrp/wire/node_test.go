@@ -70,6 +70,7 @@ type setup struct {
 	Peers      []netip.Addr
 	Password   string
 	Checksum   vrrp.Checksum
+	VirtualMAC bool
 }
 
 func (s setup) candidacy() (vrrp.Candidacy, error) {
@@ -77,7 +78,7 @@ func (s setup) candidacy() (vrrp.Candidacy, error) {
 	if err != nil {
 		return vrrp.Candidacy{}, err
 	}
-	c := vrrp.Candidacy{Name: "test", Interface: vrrp.Link{Name: s.Link, Index: ifi.Index}, Source: s.Source, Peers: s.Peers, Stance: vrrp.In,
+	c := vrrp.Candidacy{Name: "test", Interface: vrrp.Link{Name: s.Link, Index: ifi.Index}, Source: s.Source, Peers: s.Peers, Stance: vrrp.In, VirtualMAC: s.VirtualMAC,
 		Router: vrrp.Router{Preempt: true, Advertisement: vrrp.Advertisement{Version: s.Version, VRID: s.VRID, Priority: s.Priority,
 			Interval: time.Duration(s.IntervalMS) * time.Millisecond, Addresses: s.Addresses, Secured: s.Password != "", Checksum: s.Checksum}}}
 	copy(c.Router.Password[:], s.Password)
@@ -152,7 +153,7 @@ func (h *addresses) Answer(a vrrp.Answer) {
 			h.log.Error("cannot add", "addr", addr, "error", string(out))
 		}
 		if a.Announce > 0 {
-			list = append(list, Announcement{Addr: addr, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
+			list = append(list, Announcement{Addr: addr, MAC: x.MAC, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
 		}
 	}
 	h.announcer.Set(list)

@@ -38,6 +38,7 @@ type flavour struct {
 	version  uint8
 	six      bool
 	unicast  bool
+	virtual  bool // MAC
 	password string
 }
 
@@ -49,6 +50,9 @@ var flavours = []flavour{
 	{name: "version 3 IPv4 unicast", version: 3, unicast: true},
 	{name: "version 3 IPv6", version: 3, six: true},
 	{name: "version 3 IPv6 unicast", version: 3, six: true, unicast: true},
+	{name: "version 2 with the virtual MAC", version: 2, virtual: true},
+	{name: "version 3 IPv4 with the virtual MAC", version: 3, virtual: true},
+	{name: "version 3 IPv6 with the virtual MAC", version: 3, six: true, virtual: true},
 }
 
 func (f flavour) vips() []netip.Addr {
@@ -72,7 +76,7 @@ func (f flavour) end(n int) string {
 // ours is our router in this flavour.
 func (f flavour) ours(priority uint8) setup {
 	s := setup{Link: "s2", Source: netip.MustParseAddr(f.end(1)), VRID: 51, Version: f.version, Priority: priority, IntervalMS: 1000,
-		Addresses: f.vips(), Password: f.password}
+		Addresses: f.vips(), Password: f.password, VirtualMAC: f.virtual}
 	if f.unicast {
 		s.Peers = []netip.Addr{netip.MustParseAddr(f.end(2))}
 	}
@@ -84,6 +88,9 @@ func (p pair) keepalived(f flavour, priority int) *exec.Cmd {
 	p.t.Helper()
 	var c strings.Builder
 	fmt.Fprintf(&c, "vrrp_instance test {\n state BACKUP\n interface s1\n virtual_router_id 51\n priority %d\n advert_int 1\n version %d\n", priority, f.version)
+	if f.virtual {
+		fmt.Fprint(&c, " use_vmac\n")
+	}
 	if f.unicast {
 		fmt.Fprintf(&c, " unicast_src_ip %s\n unicast_peer {\n %s\n }\n", f.end(2), f.end(1))
 	}
@@ -200,6 +207,9 @@ func TestOurFramesAreKeepalivedsFieldByField(t *testing.T) {
 			}
 			startNode(t, p.s1, f.ours(100))
 			ours := nextAdvert(sniffed, f.end(1))
+			if f.virtual { // from the second on
+				ours = nextAdvert(sniffed, f.end(1))
+			}
 			for _, frame := range [][]byte{theirs, ours} {
 				blank(f, frame)
 			}
@@ -224,12 +234,14 @@ func nextAdvert(l lines, from string) (frame []byte) {
 	return frame
 }
 
-// blank blanks what differs between two senders: MACs, source, checksums, IPv4
+// blank blanks what differs between two senders: MACs that are their own, source, checksums, IPv4
 // identification, IPv6 flow label; and the hop limit of IPv6 unicast, which keepalived
 // leaves at 64 and RFC 9568 wants to be 255.
 func blank(f flavour, b []byte) {
 	zero := func(from, to int) { clear(b[14+from : 14+to]) }
-	clear(b[6:12])
+	if !f.virtual {
+		clear(b[6:12])
+	}
 	if f.unicast {
 		clear(b[0:6])
 	}
