@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// act adds, removes and renews, in this order: a takeover waits for nothing. What can
+// act adds, removes and renews, in this order: a takeover waits for nothing, and what
+// leaves a macvlan goes at once with it. What can
 // wait is done a batch at a time, since a batch of IPv6 addresses takes the kernel a
 // while when there are many (doc of BenchmarkTakeover); more is set if some are left.
 func (e *Engine) act(now time.Time) {
@@ -18,7 +19,9 @@ func (e *Engine) act(now time.Time) {
 	if !e.look.done {
 		return // nobody knows what is there
 	}
+	e.raiseMacvlans(now)
 	e.carryOut(add, e.pick(func(s spot, t *tenure) bool { return t.toAdd() && !t.waits(now) && e.disk.says(s) }))
+	e.sinkMacvlans(now)
 	e.carryOut(remove, e.batch(e.pick(func(_ spot, t *tenure) bool { return t.toRemove() && !t.waits(now) })))
 	e.carryOut(renew, e.batch(e.due(now)))
 }

@@ -126,10 +126,11 @@ func benchNetlink(b *testing.B, l []Lease) {
 func BenchmarkPass(b *testing.B) {
 	a := newAgent(nil, b.TempDir())
 	e := a.engine
-	e.host, e.disk.ready = newFakeHost(), true
-	w := map[spot]Lease{}
+	h := newFakeHost()
+	e.host, e.links, e.disk.ready = h, h, true
+	var w []Lease
 	for _, ip := range many(1000) {
-		w[spot{ip, eth1}] = held(ip)
+		w = append(w, held(ip))
 		e.disk.known[spot{ip, eth1}] = "eth1"
 	}
 	e.want(w)

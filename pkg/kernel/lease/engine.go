@@ -34,6 +34,13 @@ type Lease struct {
 	Index    int           // of that link; one that was made anew has another; 0: there is no such link
 	Interval time.Duration // the virtual router's Advertisement_Interval: the lifetime follows from it
 	Held     bool          // it is to be there; otherwise it is only written down, so that taking it needs no disk
+
+	// MAC is what neighbours are to know it by, a virtual router's: then it is on a
+	// macvlan over Link. Zero: it is on Link, and has its MAC. One of IPv4 and one of
+	// IPv6 never have the same.
+	MAC [6]byte
+
+	perch *perch // the macvlan, once the engine has it; then Link and Index are that one's
 }
 
 func (l Lease) spot() spot { return spot{l.Addr.WithZone(""), l.Index} }
@@ -58,14 +65,20 @@ type Report struct {
 // Engine keeps leases.
 type Engine struct {
 	options Options
-	desired latest.Value[map[spot]Lease]
+	desired latest.Value[[]Lease]
 	beat    atomic.Pointer[time.Time]
 
 	// From here on owned by Run's goroutine.
 	host    host
+	links   links
+	mark    string // of our macvlans
 	disk    *disk
-	started bool // the first desired set has come; before, leftovers are not judged
+	started bool    // the first desired set has come; before, leftovers are not judged
+	wished  []Lease // the latest desired set
 	tenures map[spot]*tenure
+	perches map[macvlan]*perch
+	strays  []station // macvlans of ours that nobody wants
+	spare   time.Time // until then those of an earlier run stay, down
 	look    looking
 	closed  bool // Options.Alive said no to something
 	more    bool // there is more to do than the latest pass did
@@ -78,7 +91,8 @@ type Engine struct {
 func New(o Options) *Engine {
 	return &Engine{
 		options: o,
-		desired: latest.Make[map[spot]Lease](),
+		desired: latest.Make[[]Lease](),
+		mark:    markOf(o.StateDir),
 		disk:    newDisk(filepath.Join(o.StateDir, "leases.json")),
 		tenures: make(map[spot]*tenure),
 		chat:    newChat(o.Log),
@@ -89,10 +103,10 @@ func New(o Options) *Engine {
 // before Run as well. Nothing is removed before the first call: what an earlier run
 // left behind waits for it.
 func (e *Engine) Apply(leases []Lease) {
-	w := make(map[spot]Lease, len(leases))
+	w := make([]Lease, 0, len(leases))
 	for _, l := range leases {
 		if l.Addr = l.Addr.Unmap(); l.Addr.IsValid() {
-			w[l.spot()] = l
+			w = append(w, l)
 		}
 	}
 	e.desired.Put(w)
@@ -126,13 +140,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	watching.Go(w.run)
 	defer watching.Wait()
 	defer w.close()
-	e.run(ctx, k, w.hints)
+	e.run(ctx, k, k, w.hints)
 	return nil
 }
 
 // run is Run over any host.
-func (e *Engine) run(ctx context.Context, h host, hints <-chan struct{}) {
-	e.host = h
+func (e *Engine) run(ctx context.Context, h host, l links, hints <-chan struct{}) {
+	e.host, e.links = h, l
 	defer e.disk.end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -172,8 +186,25 @@ func (e *Engine) wait(ctx context.Context, hints <-chan struct{}, timer *time.Ti
 }
 
 // want takes over a desired set.
-func (e *Engine) want(w map[spot]Lease) {
+func (e *Engine) want(list []Lease) {
+	if !e.started {
+		e.spare = time.Now().Add(spareTime)
+	}
 	e.started = true
+	e.wished = list
+	e.wantMacvlans(list)
+	e.place()
+}
+
+// place brings every lease of the desired set to its spot.
+func (e *Engine) place() {
+	w := make(map[spot]Lease, len(e.wished))
+	for _, l := range e.wished {
+		if p := e.perches[l.macvlan()]; p != nil {
+			l.perch, l.Link, l.Index = p, p.name(), p.index
+		}
+		w[l.spot()] = l
+	}
 	for s, t := range e.tenures {
 		if _, ok := w[s]; !ok && t.wanted {
 			t.drop()
@@ -279,6 +310,12 @@ func (e *Engine) rest(began time.Time) time.Time {
 	}
 	if e.started {
 		sooner(e.look.deadline())
+		for _, p := range e.perches {
+			sooner(p.retry)
+		}
+		if len(e.strays) > 0 {
+			sooner(e.spare)
+		}
 		for _, t := range e.tenures {
 			t.deadlines(sooner)
 		}

@@ -118,7 +118,7 @@ func TestTheLatestSetWinsAndApplyNeverBlocks(t *testing.T) {
 	e := New(Options{StateDir: t.TempDir(), Log: newAgent(t, "").engine.options.Log}) // before Run too
 	e.Apply([]Lease{held(v4)})
 	e.Apply([]Lease{candidate(v4)})
-	if w := <-e.desired; w[spot{v4, eth1}].Held {
+	if w := <-e.desired; len(w) != 1 || w[0].Held {
 		t.Error("the first set won")
 	}
 }
@@ -194,8 +194,8 @@ func TestALinkLocalAddressIsAnotherOneOnEachLink(t *testing.T) {
 	bubble(t, h, nil, func(t *testing.T, a *agent) {
 		ll := netip.MustParseAddr("fe80::1")
 		h.put(ll, 1, 64, 0)
-		one := Lease{ll.WithZone("eth1"), "eth1", eth1, time.Second, true}
-		two := Lease{ll.WithZone("eth2"), "eth2", eth2, time.Second, true}
+		one := held(ll.WithZone("eth1"))
+		two := Lease{Addr: ll.WithZone("eth2"), Link: "eth2", Index: eth2, Interval: time.Second, Held: true}
 		a.apply(one, two)
 		for _, l := range []Lease{one, two} {
 			if f := a.fact(l.Addr); f.State != vip.AddressPresent || !f.Ours || f.Link != l.Link || f.Addr != l.Addr {
@@ -211,7 +211,7 @@ func TestALinkLocalAddressIsAnotherOneOnEachLink(t *testing.T) {
 func TestALeaseWithoutALinkWaits(t *testing.T) {
 	h := newFakeHost()
 	bubble(t, h, nil, func(t *testing.T, a *agent) {
-		a.apply(Lease{v4, "eth9", 0, time.Second, true})
+		a.apply(Lease{Addr: v4, Link: "eth9", Interval: time.Second, Held: true})
 		if f := a.fact(v4); f.State != vip.AddressAbsent || f.Detail != "this host has no link eth9" {
 			t.Errorf("fact: %+v", f)
 		}

@@ -36,3 +36,24 @@ func explain(v verb, l Lease, err error) trouble {
 func explainDisk(err error) string {
 	return fmt.Sprintf("an address is added only once it is written down as ours: %v; make the state directory work, it is tried every second", err)
 }
+
+// explainLink is what an error of the kernel about a macvlan means, and what an
+// operator can do.
+func explainLink(a linkAct, p *perch, err error) string {
+	detail := fmt.Sprintf("%s the macvlan %s over %s: %v", a, p.name(), p.link, err)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return detail + "; " + howToPermit
+	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES):
+		return detail + "; the agent must be able to write there for links of its own: no ProtectKernelTunables in its systemd unit, no read-only /proc/sys in its container"
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return detail + "; this kernel has no macvlan: load the module, or leave virtual_mac out"
+	case errors.Is(err, unix.EBUSY):
+		return detail + "; that link is part of a bridge or a bond, or has an ipvlan: use the bridge or the bond, or leave virtual_mac out"
+	case errors.Is(err, unix.EADDRINUSE):
+		return detail + "; another macvlan there is up with the MAC of this VRID: end the other VRRP daemon, or use another VRID"
+	case errors.Is(err, unix.ENODEV):
+		return detail + "; the link is gone, a new one of that name is taken once it is seen"
+	}
+	return detail
+}

@@ -29,8 +29,12 @@ var (
 const eth1, eth2 = 5, 6
 
 // held and candidate are leases on eth1 with an interval of a second.
-func held(ip netip.Addr) Lease      { return Lease{ip, "eth1", eth1, time.Second, true} }
-func candidate(ip netip.Addr) Lease { return Lease{ip, "eth1", eth1, time.Second, false} }
+func held(ip netip.Addr) Lease {
+	return Lease{Addr: ip, Link: "eth1", Index: eth1, Interval: time.Second, Held: true}
+}
+func candidate(ip netip.Addr) Lease {
+	return Lease{Addr: ip, Link: "eth1", Index: eth1, Interval: time.Second}
+}
 
 // fakeHost is a kernel that counts lifetimes. The test and the engine share it.
 type fakeHost struct {
@@ -44,6 +48,12 @@ type fakeHost struct {
 	blind  error               // of look
 	gaps   bool                // looks are not complete
 	hints  chan struct{}       // of the bubble
+
+	links    map[int]*station // by index: macvlans, and eth1 and eth2
+	last     int              // index that was given out last
+	wrong    string           // what flux says
+	stubborn error            // of alter, instead of doing
+	altered  []linkAct
 }
 
 type fakeAddress struct {
@@ -61,7 +71,10 @@ type act struct {
 
 func (a act) String() string { return fmt.Sprintf("%s %s on %d", a.verb, a.spot.addr, a.spot.index) }
 
-func newFakeHost() *fakeHost { return &fakeHost{on: map[spot]*fakeAddress{}} }
+func newFakeHost() *fakeHost {
+	return &fakeHost{on: map[spot]*fakeAddress{}, last: 100, links: map[int]*station{
+		eth1: {name: "eth1", index: eth1, up: true, mtu: 1500}, eth2: {name: "eth2", index: eth2, up: true, mtu: 1500}}}
+}
 
 // age removes what expired; the mutex is held.
 func (h *fakeHost) age() {
@@ -88,6 +101,83 @@ func (h *fakeHost) look() (seen []place, complete bool, err error) {
 		return nil, false, nil
 	}
 	return seen, true, h.blind
+}
+
+func (h *fakeHost) stations() (out []station, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.links {
+		out = append(out, *s)
+	}
+	return out, h.blind
+}
+
+func (h *fakeHost) flux(string) string { h.mu.Lock(); defer h.mu.Unlock(); return h.wrong }
+
+// alter does as the kernel: addresses go with their link, those of IPv6 when it is down.
+func (h *fakeHost) alter(a alteration) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.age()
+	h.altered = append(h.altered, a.act)
+	if h.stubborn != nil {
+		return 0, h.stubborn
+	}
+	s := h.links[a.index]
+	if s == nil && a.act != construct {
+		return 0, unix.ENODEV
+	}
+	switch a.act {
+	case construct:
+		h.last++
+		h.links[h.last] = &station{name: a.what.name(), index: h.last, macvlan: true, alias: a.mark, mac: a.what.mac, mtu: h.links[a.what.lower].mtu}
+		return h.last, nil
+	case raise:
+		s.up = true
+	case sink:
+		s.up = false
+	case resize:
+		s.mtu = a.mtu
+	case demolish:
+		delete(h.links, a.index)
+	}
+	for x := range h.on {
+		if x.index == a.index && (a.act == demolish || a.act == sink && x.addr.Is6()) {
+			delete(h.on, x)
+		}
+	}
+	return a.index, nil
+}
+
+// macvlan is the link with a name; the zero value if there is none.
+func (h *fakeHost) macvlan(name string) station {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.links {
+		if s.name == name {
+			return *s
+		}
+	}
+	return station{}
+}
+
+// carries reports whether the host has an address on a link.
+func (h *fakeHost) carries(ip netip.Addr, index int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.age()
+	return h.on[spot{ip, index}] != nil
+}
+
+// acts are what was done to links since the last time.
+func (h *fakeHost) acts() (out string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.altered {
+		out += a.String() + ";"
+	}
+	h.altered = nil
+	return out
 }
 
 func (h *fakeHost) linkName(index int) string {
@@ -255,7 +345,7 @@ func bubble(t *testing.T, h *fakeHost, prepare func(a *agent), body func(t *test
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { a.engine.run(ctx, h, h.hints) })
+		running.Go(func() { a.engine.run(ctx, h, h, h.hints) })
 		synctest.Wait()
 		body(t, a)
 		cancel()

@@ -51,7 +51,12 @@ func (e *Engine) lookIfDue(now time.Time) {
 		return // without the ledger nobody could tell what is ours
 	}
 	begin := time.Now()
-	seen, complete, err := e.host.look()
+	var seen []place
+	complete := false
+	err := e.lookAtLinks()
+	if err == nil {
+		seen, complete, err = e.host.look()
+	}
 	end := time.Now()
 	e.look.notBefore = end.Add(max(2*end.Sub(begin), lookGap))
 	e.look.hinted, e.look.err = false, err

@@ -122,7 +122,7 @@ func leasesOn(t testing.TB, link string, interval time.Duration, ips ...netip.Ad
 	index := indexOf(t, link)
 	out := make([]Lease, len(ips))
 	for i, a := range ips {
-		out[i] = Lease{a, link, index, interval, true}
+		out[i] = Lease{Addr: a, Link: link, Index: index, Interval: interval, Held: true}
 	}
 	return out
 }

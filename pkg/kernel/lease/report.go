@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -55,11 +56,17 @@ func better(f, g vip.Address, held bool) bool {
 func (e *Engine) fact(s spot, t *tenure) vip.Address {
 	f := vip.Address{Addr: t.lease.Addr, Lost: t.lost}
 	switch {
+	case t.ours && t.held() && !t.lease.works():
+		x := e.why(s, t)
+		f.State, f.Ours, f.Link, f.Detail = x.state, true, t.lease.Link, x.detail
 	case t.ours:
-		f.State, f.Ours, f.Link, f.Detail = vip.AddressPresent, true, t.lease.Link, t.trouble.detail
+		f.State, f.Ours, f.Link, f.Detail = vip.AddressPresent, true, t.lease.Link, cmp.Or(t.trouble.detail, t.lease.problem())
 		if f.Detail == "" && !t.held() {
 			f.Detail = "it is no longer wanted; removing it"
 		}
+	case t.theirs != nil && t.lease.perch != nil:
+		f.State, f.Link = vip.AddressRefused, t.theirs.link
+		f.Detail = fmt.Sprintf("it was here before us, and would not have the virtual MAC: remove it from %s, or leave virtual_mac out", t.theirs.link)
 	case t.theirs != nil && t.theirs.duplicate:
 		f.State, f.Link = vip.AddressAbsent, t.theirs.link
 		f.Detail = "it was here before us, and another host has it: duplicate address detection failed; remove it on one of them"
@@ -78,6 +85,10 @@ func (e *Engine) fact(s spot, t *tenure) vip.Address {
 func (e *Engine) why(s spot, t *tenure) trouble {
 	disk := e.disk.problem(time.Now())
 	switch {
+	case t.lease.problem() != "":
+		return trouble{vip.AddressRefused, t.lease.problem()}
+	case s.index <= 0 && t.lease.perch != nil:
+		return trouble{vip.AddressAbsent, "its macvlan is being made"}
 	case s.index <= 0:
 		return trouble{vip.AddressAbsent, fmt.Sprintf("this host has no link %s", t.lease.Link)}
 	case !e.look.done:

@@ -121,7 +121,9 @@ func TestOnlyWhatSomebodyElseMayHaveDoneIsAHint(t *testing.T) {
 		"IPv6 with a prefix length":     {unix.RTM_NEWADDR, []byte{unix.AF_INET6, 64, 0, 0, 0, 0, 0, 0}, true},
 		"IPv6 with a prefix length, 32": {unix.RTM_NEWADDR, []byte{unix.AF_INET6, 32, 0, 0, 0, 0, 0, 0}, true},
 		"cut off":                       {unix.RTM_NEWADDR, []byte{unix.AF_INET, 32}, false},
-		"a link":                        {unix.RTM_NEWLINK, make([]byte, 16), false},
+		"a link":                        {unix.RTM_NEWLINK, make([]byte, 16), true},
+		"a link is gone":                {unix.RTM_DELLINK, make([]byte, 16), true},
+		"a route":                       {unix.RTM_NEWROUTE, make([]byte, 16), false},
 	} {
 		if got := isHint(tc.kind, tc.data); got != tc.want {
 			t.Errorf("%s: %t", name, got)

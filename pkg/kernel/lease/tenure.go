@@ -63,7 +63,9 @@ func (t *tenure) fail(now time.Time) {
 func (t *tenure) waits(now time.Time) bool { return now.Before(t.retry) }
 
 // toAdd reports whether the address is missing, as far as is known.
-func (t *tenure) toAdd() bool { return t.held() && !t.ours && !t.claim && t.theirs == nil }
+func (t *tenure) toAdd() bool {
+	return t.held() && !t.ours && !t.claim && t.theirs == nil && t.lease.works()
+}
 
 // toRemove reports whether the address is there and should not be.
 func (t *tenure) toRemove() bool { return t.ours && !t.held() }

@@ -17,7 +17,7 @@ const (
 	afterError = 100 * time.Millisecond
 )
 
-// watch turns the kernel's notifications of addresses into hints.
+// watch turns the kernel's notifications of addresses and links into hints.
 type watch struct {
 	socket  *nl.NetlinkSocket
 	closing chan struct{}
@@ -28,9 +28,9 @@ type watch struct {
 // openWatch subscribes. Whatever changes from here on is hinted at, so the first look
 // comes after it.
 func openWatch(log *slog.Logger) (*watch, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_LINK)
 	if err != nil {
-		return nil, fmt.Errorf("subscribe to address notifications: %w", err)
+		return nil, fmt.Errorf("subscribe to notifications of addresses and links: %w", err)
 	}
 	// Only CAP_NET_ADMIN of the initial user namespace may exceed rmem_max.
 	if s.SetReceiveBufferSize(receiveBuffer, true) != nil {
@@ -67,7 +67,7 @@ func (w *watch) run() {
 // isHint reports whether a message can be about something that is to be seen to. One
 // about a host address with a lifetime is not: nearly all of these are our own renewals.
 func isHint(kind uint16, data []byte) bool {
-	if kind == unix.RTM_DELADDR {
+	if kind == unix.RTM_DELADDR || kind == unix.RTM_NEWLINK || kind == unix.RTM_DELLINK {
 		return true
 	}
 	if kind != unix.RTM_NEWADDR || len(data) < unix.SizeofIfAddrmsg {
