@@ -90,8 +90,8 @@ func TestAnotherMACIsAnnounced(t *testing.T) {
 // A switch that sends our frames back makes no trouble. A Backup sends none, so there
 // it is another host with this one's address.
 func TestOurOwnFramesAreOurs(t *testing.T) {
-	own := func(a *Advertisement, at *Arrival) { a.Priority, at.MAC = 100, virtual }
-	claim := func(_ *Advertisement, at *Arrival) { at.Claim, at.MAC = addr("10.0.0.100"), virtual }
+	own := func(a *Advertisement, at *Arrival) { a.Priority, at.MAC = 100, virtualMAC }
+	claim := func(_ *Advertisement, at *Arrival) { at.Claim, at.MAC = addr("10.0.0.100"), virtualMAC }
 	onBench(t, func(b *bench) {
 		b.apply(with(withVirtualMAC))
 		b.hear("10.0.0.5", own)
@@ -119,7 +119,7 @@ func TestARivalWithTheVirtualMACIsARival(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.apply(with(withVirtualMAC))
 		b.sleep(10 * time.Second)
-		b.hear("10.0.0.4", func(a *Advertisement, at *Arrival) { a.Priority, at.MAC = 50, virtual })
+		b.hear("10.0.0.4", func(a *Advertisement, at *Arrival) { a.Priority, at.MAC = 50, virtualMAC })
 		r := b.router(t, "web")
 		if r.State != vip.RouterActive || len(r.Others) != 1 || r.Others[0].Trouble != vip.TroubleRival || r.Others[0].MAC != "00:00:5e:00:01:33" {
 			t.Errorf("%+v", r)

@@ -123,7 +123,7 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 			leases = append(leases, leaseOf(x, a.Interval, true))
 			if a.Announce > 0 && s.present[x.Addr] && (a.Heir == vrrp.Heir{} || a.Heir.Interface == x.Interface) {
 				announcements[x.Interface] = append(announcements[x.Interface],
-					wire.Announcement{Addr: x.Addr, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
+					wire.Announcement{Addr: x.Addr, MAC: x.MAC, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 }
 
 func leaseOf(a vrrp.Address, interval time.Duration, held bool) lease.Lease {
-	return lease.Lease{Addr: a.Addr, Link: a.Interface.Name, Index: a.Interface.Index, Interval: interval, Held: held}
+	return lease.Lease{Addr: a.Addr, Link: a.Interface.Name, Index: a.Interface.Index, MAC: a.MAC, Interval: interval, Held: held}
 }
 
 // announce gives each link's announcer its list, and ends those that have none.
@@ -193,7 +193,7 @@ func candidacies(list []policy.RouterWant, secret func(file string) string) []vr
 		}
 		out[i] = vrrp.Candidacy{Name: w.Name, Interface: vrrp.Link{Name: w.Link.Name, Index: w.Link.Index}, Source: w.Source,
 			Router: vrrp.Router{Advertisement: ad, Preempt: c.Preempt, PreemptDelay: c.PreemptDelay, Waits: w.Group != ""},
-			Peers:  w.Peers, Rides: rides(w.Rides), Group: w.Group, Refresh: c.Refresh, Defend: c.Defend, Stance: stances[w.Stance]}
+			Peers:  w.Peers, Rides: rides(w.Rides), Group: w.Group, Refresh: c.Refresh, Defend: c.Defend, Stance: stances[w.Stance], VirtualMAC: c.VirtualMAC}
 	}
 	return out
 }

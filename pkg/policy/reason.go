@@ -34,7 +34,7 @@ const (
 	CodeDrained               // an operator took it off
 	CodeBackup                // another router is Active
 	CodeNoSuccessor           // drained, but no other router takes over
-	CodeLink                  // the link of a virtual router is missing or down, has no address to send from, or is too small for the advertisement
+	CodeLink                  // the link of a virtual router is missing or down, has no address to send from, is too small for the advertisement, or cannot have its addresses
 	CodeNotOwner              // priority 255 for an address that this host does not own
 	CodeOffSegment            // an address is in no network of its link
 	CodeRouter                // a virtual router cannot do its work

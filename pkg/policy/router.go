@@ -174,6 +174,8 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 	for _, a := range append(listed, rides...) {
 		owns := slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Addr() == a })
 		switch {
+		case d.in.Leases[a].State == vip.AddressRefused && d.in.Routers[d.routerOf(s, f)].State != vip.RouterActive: // of the Active router see refused
+			return Reason{Code: CodeLink, Subject: name, Detail: d.in.Leases[a].Detail}, false
 		case s.VRRP.Priority == ownerPriority && !owns:
 			return Reason{Code: CodeNotOwner, Subject: a.String(), Detail: "priority 255 is for the host that owns it, and it is not on " + name + "; use 254 or less"}, false
 		case !owns && !a.IsLinkLocalUnicast() && !slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) && !s.offSegment(a):

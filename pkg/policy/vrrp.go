@@ -27,6 +27,7 @@ type VRRP struct {
 	Unadvertised []netip.Addr  `yaml:"unadvertised" doc:"addresses of the service that are not in the advertisements, where they would be too many: they share the others' fate"`
 	Refresh      time.Duration `yaml:"announce_refresh" doc:"announce the addresses again every so often, also when nothing happened: for switches that forget; 0s: never"`
 	Defend       bool          `yaml:"defend" doc:"announce the addresses again, at most once in 10s, when somebody else claims one"`
+	VirtualMAC   bool          `yaml:"virtual_mac" doc:"the addresses have the virtual router MAC address (RFC 9568, section 7.3), so that neighbours notice no takeover; advertisements come from it, too. Only where the segment lets it through: not in most clouds and hypervisors, nor over WLAN"`
 }
 
 // DegradedVRRP is what is different while a service in mode vrrp is degraded.
@@ -127,6 +128,9 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 	}
 	if v.Priority == ownerPriority && v.Degraded.LowerBy > 0 && s.canDegrade() {
 		blame("priority", "255", "is the owner's, and an owner cannot be degraded", "require with local checks alone and degraded: {lower_by: 0}, or a priority of 1 to 254")
+	}
+	if v.Priority == ownerPriority && v.VirtualMAC {
+		blame("virtual_mac", "true", "is not for the owner: its addresses are its link's own, and have that one's MAC", "false, or a priority of 1 to 254")
 	}
 	ps = append(ps, s.validatePeers()...)
 	for i, a := range v.Unadvertised {

@@ -390,6 +390,28 @@ func TestARouterWhoseAddressIsRefusedLeavesItToOthers(t *testing.T) {
 	}
 }
 
+// What keeps an address away is known before the router needs it: it takes no part
+// until that is over.
+func TestARouterWhoseAddressWouldBeRefusedTakesNoPart(t *testing.T) {
+	in := segment()
+	in.Routers = routerIs(vip.RouterBackup)
+	a := in.Services[0].Addresses[0].Addr()
+	in.Leases = map[netip.Addr]vip.Address{a: {Addr: a, State: vip.AddressRefused, Detail: "arp_ignore is 0"}}
+	out := run(in, []time.Duration{0, time.Second}, nil)
+	d := out.Decisions[0]
+	if out.Routers[0].Stance != policy.RouterOut || d.Disposition != policy.Withdrawn || d.Reasons[0].Code != policy.CodeLink || d.Reasons[0].Detail != "arp_ignore is 0" {
+		t.Errorf("%+v, %+v", out.Routers, d)
+	}
+	out = run(in, []time.Duration{0, time.Second}, func(t time.Duration, in *policy.Input) {
+		if t > 0 {
+			in.Leases = nil
+		}
+	})
+	if out.Routers[0].Stance != policy.RouterIn {
+		t.Errorf("it does not take part at once: %+v", out.Routers)
+	}
+}
+
 func TestUnicastPeersAreOfTheirFamily(t *testing.T) {
 	in := segment()
 	in.Services[0].Addresses = []policy.HostPrefix{host("10.0.1.100"), host("2001:db8:1::100")}
@@ -471,9 +493,10 @@ func TestWhatAFileMayNotSayOfVRRP(t *testing.T) {
 			a := netip.MustParseAddr("10.0.1.3")
 			s.VRRP.UnicastPeers = []netip.Addr{a, a}
 		}, "vrrp.unicast_peers[1] is there twice"},
-		"a long delay":           {func(s *policy.Service) { s.VRRP.PreemptDelay = 2 * time.Hour }, "vrrp.preempt_delay is out of range"},
-		"an owner that degrades": {func(s *policy.Service) { s.VRRP.Priority = 255 }, "vrrp.priority is the owner's"},
-		"a stranger that rides":  {func(s *policy.Service) { s.VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.9")} }, "vrrp.unadvertised[0] is no address"},
+		"a long delay":                  {func(s *policy.Service) { s.VRRP.PreemptDelay = 2 * time.Hour }, "vrrp.preempt_delay is out of range"},
+		"an owner with the virtual MAC": {func(s *policy.Service) { s.VRRP.Priority, s.VRRP.VirtualMAC = 255, true }, "vrrp.virtual_mac is not for the owner"},
+		"an owner that degrades":        {func(s *policy.Service) { s.VRRP.Priority = 255 }, "vrrp.priority is the owner's"},
+		"a stranger that rides":         {func(s *policy.Service) { s.VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.9")} }, "vrrp.unadvertised[0] is no address"},
 		"all ride": {func(s *policy.Service) {
 			s.VRRP.Unadvertised = []netip.Addr{netip.MustParseAddr("10.0.1.100"), netip.MustParseAddr("10.0.1.101")}
 		}, "vrrp.unadvertised has every"},

@@ -284,7 +284,7 @@ const (
 	ReasonCode_BACKUP ReasonCode_Enum = 26
 	// Drained, but no other router takes over.
 	ReasonCode_NO_SUCCESSOR ReasonCode_Enum = 27
-	// The link of a virtual router is missing or down, or has no address to send from.
+	// The link of a virtual router is missing or down, has no address to send from, or cannot have its addresses.
 	ReasonCode_LINK ReasonCode_Enum = 28
 	// Priority 255 for an address that this host does not own.
 	ReasonCode_NOT_OWNER ReasonCode_Enum = 29
