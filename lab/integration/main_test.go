@@ -31,6 +31,7 @@ var roles = map[string]func(args []string) error{
 	clockName:   stepWallClock,
 
 	discoveryName: printDiscovery,
+	macsName:      printMACs,
 
 	sightName: seeSegment,
 	claimName: claim,
