@@ -160,11 +160,16 @@ func (r *rig) sh(node, line string) string {
 // role starts this binary in a node as what it is by the name of one of roles.
 func (r *rig) role(node, name string, args ...string) *lab.Cmd {
 	r.t.Helper()
+	return r.Command(r.t.Context(), node, roleArgv(r.t, name, args...)...)
+}
+
+func roleArgv(t *testing.T, name string, args ...string) []string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return r.Command(r.t.Context(), node, append([]string{"bash", "-c", `exec -a "$0" "$@"`, name, self}, args...)...)
+	return append([]string{"bash", "-c", `exec -a "$0" "$@"`, name, self}, args...)
 }
 
 // signal sends a signal to the daemon of a node.

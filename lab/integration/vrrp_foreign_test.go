@@ -1,9 +1,11 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,28 +24,33 @@ func TestVRRPForeignHost(t *testing.T) {
 
 	t.Log("it was there before: the probe tells")
 	for router, addr := range map[string]string{"web/ipv4": "10.0.5.60", "web/ipv6": "fd05::60"} {
-		announced := seen.wait(2*patience, "the announcement of "+addr, func(x sighting) bool { return x.Addr == addr }).At
-		r.toldOf(router, addr, mac, announced)
+		asked := seen.wait(2*patience, "the announcement of "+addr, func(x sighting) bool { return x.Addr == addr }).At
+		r.toldOf(router, addr, mac, asked)
 	}
 
 	t.Log("it takes one later, and insists")
-	took := time.Now()
+	announced := func() []sighting { return seen.all(func(x sighting) bool { return x.Addr == "10.0.5.61" }) }
+	eventually(t, patience, func() error {
+		if n := len(announced()); n < 5 {
+			return fmt.Errorf("s1 has announced %d times, and will five times", n)
+		}
+		return nil
+	})
 	const insists = 12 * time.Second
-	cmd := r.role("stranger", claimName, "eth1", "10.0.5.61", insists.String())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	claims := follow(r, decodeLines[sighting], "stranger", roleArgv(t, claimName, "eth1", "10.0.5.61", insists.String())...)
+	took := claims.wait(patience, "the first claim", func(sighting) bool { return true }).At
 	r.toldOf("db", "10.0.5.61", mac, took)
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	<-time.After(time.Until(took.Add(insists)))
 	if n := len(r.odds("s1")); n != 3 {
 		t.Errorf("told %d times, want once for each address: %+v", n, r.odds("s1"))
 	}
-	defences := func(until time.Duration) int {
-		return len(seen.all(func(x sighting) bool {
-			return x.Addr == "10.0.5.61" && x.At.After(took) && x.At.Before(took.Add(until))
-		}))
+	defences := func(until time.Duration) (n int) {
+		for _, x := range announced() {
+			if x.At.After(took) && x.At.Before(took.Add(until)) {
+				n++
+			}
+		}
+		return n
 	}
 	// An announcement is five frames, in 5 s.
 	if early, all := defences(9*time.Second), defences(insists); early != 5 || all <= early || all > 10 {
@@ -99,7 +106,8 @@ func (r *rig) toldOf(router, addr, mac string, since time.Time) {
 // claimName is this binary as a host that says that an address is its own.
 const claimName = "integration-claim"
 
-// claim announces an IPv4 address on a link in ARP, four times a second, for a while.
+// claim announces an IPv4 address on a link in ARP, four times a second, for a while. It
+// says when it begins.
 func claim(args []string) error {
 	ifi, err := net.InterfaceByName(args[0])
 	if err != nil {
@@ -125,6 +133,9 @@ func claim(args []string) error {
 		ifi.HardwareAddr, ip, broadcast, ip, // sender, target
 	} {
 		frame = append(frame, part...)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(sighting{At: time.Now()}); err != nil {
+		return err
 	}
 	tick := time.NewTicker(250 * time.Millisecond)
 	for end := time.After(lasting); ; {

@@ -92,11 +92,7 @@ func upMixed(t *testing.T) mixed {
 // sights begins to look at the segment from a node.
 func (r *rig) sights(node string) *instrument[sighting] {
 	r.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	i := follow(r, decodeLines[sighting], node, "bash", "-c", `exec -a "$0" "$@"`, sightName, self, "eth1")
+	i := follow(r, decodeLines[sighting], node, roleArgv(r.t, sightName, "eth1")...)
 	i.wait(patience, "that it looks", func(x sighting) bool { return x.MAC == "" })
 	return i
 }
