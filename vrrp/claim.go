@@ -25,7 +25,7 @@ type claim struct {
 // one who has no right to.
 func (e *Engine) claimed(a *Arrival, now time.Time) {
 	r := e.byAddr[place{a.Link, a.Claim}]
-	if r == nil {
+	if r == nil || r.reflects(a) { // a rival with the virtual MAC is known by its advertisements
 		return
 	}
 	router, foreign := r.others.speaks(a.MAC, r.wish.Router.VRID), r.others.foreign(a.MAC)

@@ -25,8 +25,8 @@ func (e *Engine) receive(a *Arrival, now time.Time) {
 			was := r.State()
 			do, drop = r.Receive(a.At, a.Src, &e.packet)
 			// A router with the virtual MAC need not announce it to win, RFC 9568, section
-			// 6.4.3: whoever was told of ours must hear that from us.
-			if was == vip.RouterActive && r.State() != was && virtual(a.MAC, e.packet.VRID) {
+			// 6.4.3: whoever was told of ours must hear that from us, if it is another one.
+			if was == vip.RouterActive && r.State() != was && virtual(a.MAC, e.packet.VRID) && a.MAC != r.wish.MAC() {
 				r.heir = Heir{a.MAC, r.wish.Interface}
 			}
 		}
@@ -39,9 +39,9 @@ func (e *Engine) receive(a *Arrival, now time.Time) {
 	e.counts[drop].Add(1)
 }
 
-// reflects says whether an advertisement from this router's own address is one that a
-// switch has sent back. Conn knows those from the link's own MAC. The virtual MAC is
-// ours only as long as we answer: otherwise another host has our address.
+// reflects says whether an advertisement from this router's own address, or a claim, is
+// one that a switch has sent back. Conn knows those from the link's own MAC. The virtual
+// MAC is ours only as long as we answer: otherwise another host has our address.
 func (r *router) reflects(a *Arrival) bool { return r.Answers() && a.MAC == r.wish.MAC() }
 
 // admits is what the IP header has to be like. keepalived sends over IPv6 to unicast

@@ -102,6 +102,7 @@ func TestOurOwnFramesAreOurs(t *testing.T) {
 		b.wire.took()
 		b.hear("10.0.0.5", own)
 		b.hear("10.0.0.5", claim)
+		b.sleep(2 * time.Second)
 		if r := b.router(t, "web"); r.State != vip.RouterActive || len(r.Others) != 0 {
 			t.Errorf("%+v", r)
 		}
@@ -123,6 +124,21 @@ func TestARivalWithTheVirtualMACIsARival(t *testing.T) {
 		r := b.router(t, "web")
 		if r.State != vip.RouterActive || len(r.Others) != 1 || r.Others[0].Trouble != vip.TroubleRival || r.Others[0].MAC != "00:00:5e:00:01:33" {
 			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// Where both have the virtual MAC the neighbours have nothing to learn, and a router that
+// yields says no more of it.
+func TestToOneWithTheSameMACNobodyIsHandedOver(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(with(withVirtualMAC))
+		b.sleep(10 * time.Second)
+		b.wire.took()
+		b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) { at.MAC = virtualMAC })
+		_, answers := b.wire.took()
+		if len(answers) != 1 || !answers[0].Held || answers[0].Announce != 0 || answers[0].Heir != (Heir{}) {
+			t.Errorf("%+v", answers)
 		}
 	})
 }

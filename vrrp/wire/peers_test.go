@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -354,5 +355,31 @@ func TestAnotherVLANIsAnotherSegment(t *testing.T) {
 				t.Errorf("%v", r)
 			}
 		})
+	}
+}
+
+// TestUnicastComesFromTheLinksOwnMAC: only the kernel can resolve a peer. What is
+// announced has the virtual MAC all the same.
+func TestUnicastComesFromTheLinksOwnMAC(t *testing.T) {
+	t.Parallel()
+	labtest.Need(t, "root", "ip")
+	virtual := []byte{0, 0, 0x5e, 0, 1, 51}
+	p := newPair(t)
+	sniffed := follow(t, p.s2, asRole(t, p.s2, sniffRole, "s1"))
+	sniffed.next("ready", func(line string) bool { return line == "ready" })
+	f := flavour{version: 3, unicast: true, virtual: true}
+	startNode(t, p.s1, f.ours(100))
+	sniffed.next("the announcement", func(line string) bool {
+		frame, err := hex.DecodeString(line)
+		if err != nil {
+			return false
+		}
+		a, ok := parse(strip(frame))
+		return ok && a.Claim == f.vips()[0] && bytes.Equal(frame[6:12], virtual) && bytes.Equal(a.MAC[:], virtual)
+	})
+	for range 2 {
+		if frame := nextAdvert(sniffed, f.end(1)); bytes.Equal(frame[6:12], virtual) {
+			t.Errorf("%x", frame)
+		}
 	}
 }
