@@ -18,21 +18,22 @@ func (e *Engine) groups(now time.Time) {
 }
 
 func (e *Engine) group(group []*router, now time.Time) {
-	active, won := 0, 0
+	won, lost := 0, 0
 	for _, r := range group {
 		switch {
-		case r.wish.Stance != In || r.going || r.fault != "":
-			return // all of them are on their way out, each as it can
-		case r.State() == vip.RouterActive:
-			active++
-		case r.Won():
+		case r.wish.Stance != In || r.going:
+			return // all of them are on their way out
+		case r.State() == vip.RouterActive || r.Won():
 			won++
+		case r.fault != "" || !r.isNew():
+			lost++
 		}
 	}
 	for _, r := range group {
-		wins := active+won == len(group) && r.Won()
-		yields := active+won < len(group) && r.State() == vip.RouterActive
+		wins := won == len(group) && r.Won()
+		yields := lost > 0 && r.State() == vip.RouterActive
 		switch {
+		case r.fault != "": // it takes no part until it can listen
 		case r.State() == vip.RouterInitialize: // it has gone for the others' sake
 			e.perform(r, r.Startup(now))
 		case (wins || yields) && !e.options.Alive():
@@ -43,6 +44,13 @@ func (e *Engine) group(group []*router, now time.Time) {
 			e.perform(r, r.Yield(now))
 		}
 	}
+}
+
+// isNew says whether a router listens for the first time, and has heard nobody: the
+// others need not go for its sake.
+func (r *router) isNew() bool {
+	_, cause, _ := r.Why()
+	return r.State() == vip.RouterBackup && cause == vip.RouterStarted && !r.others.heard()
 }
 
 // regroup notes who belongs together.

@@ -169,3 +169,47 @@ func TestAnAddressRidesOnAnotherLink(t *testing.T) {
 		}
 	})
 }
+
+// A member that cannot listen takes part no more, and so do the others.
+func TestAGroupWithADeafRouterGoes(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(outside, inside)
+		b.sleep(4 * time.Second)
+		b.wire.refuses(map[string]error{"eth2": errors.New("there is no link eth2")})
+		again := outside
+		again.Refresh = time.Minute // so that the links are opened anew
+		b.apply(again, inside)
+		b.sleep(20 * time.Second)
+		if got := b.states(t); got != [2]vip.RouterState{vip.RouterBackup, vip.RouterInitialize} {
+			t.Errorf("%v", got)
+		}
+		b.wire.refuses(nil)
+		b.apply(outside, inside)
+		b.sleep(10 * time.Second)
+		if got := b.states(t); got != bothActive {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// One that joins an Active group takes nobody down: it is listened for first.
+func TestARouterJoinsAnActiveGroup(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.apply(outside)
+		b.sleep(4 * time.Second)
+		b.wire.took()
+		b.apply(outside, inside)
+		b.sleep(time.Second)
+		if got := b.states(t); got != [2]vip.RouterState{vip.RouterActive, vip.RouterBackup} {
+			t.Errorf("%v", got)
+		}
+		b.sleep(4 * time.Second)
+		if got := b.states(t); got != bothActive {
+			t.Errorf("%v", got)
+		}
+		sent, _ := b.wire.took()
+		if slices.ContainsFunc(sent, func(s string) bool { return strings.HasSuffix(s, "priority 0") }) {
+			t.Errorf("%q", sent)
+		}
+	})
+}

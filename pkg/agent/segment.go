@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
@@ -144,7 +145,8 @@ func leaseOf(a vrrp.Address, interval time.Duration, held bool) lease.Lease {
 
 // announce gives each link's announcer its list, and ends those that have none.
 func (s *segment) announce(ctx context.Context, lists map[vrrp.Link][]wire.Announcement) {
-	for link, list := range lists {
+	for _, link := range slices.SortedFunc(maps.Keys(lists), func(a, b vrrp.Link) int { return cmp.Compare(a.Index, b.Index) }) {
+		list := lists[link]
 		a := s.announcers[link]
 		if a == nil {
 			a = s.start(ctx, link)

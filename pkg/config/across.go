@@ -237,6 +237,8 @@ func (d *decoder) sync(c *Config) {
 			d.blame(path+".priority", fmt.Sprint(v.Priority), "is together with "+other+", and an owner is always Active, whatever becomes of the others", "1 to 254 for both")
 		case v.Priority != w.Priority:
 			d.blame(path+".priority", fmt.Sprint(v.Priority), fmt.Sprintf("is not that of %s in line %d, and both are Active together or not at all: the same server must come first in each", other, d.place(other+".vrrp").line), fmt.Sprint(w.Priority))
+		case v.Interval != w.Interval || v.Version != w.Version:
+			d.blame(path, "", fmt.Sprintf("differs in advertisement_interval or version from %s in line %d, and both are Active together or not at all: another server would take over one long before the other", other, d.place(other+".vrrp").line), "the same in both")
 		case v.Preempt != w.Preempt || v.PreemptDelay != w.PreemptDelay || v.Degraded != w.Degraded:
 			d.blame(path, "", fmt.Sprintf("differs in preempt, preempt_delay or degraded from %s in line %d, and both are Active together or not at all", other, d.place(other+".vrrp").line), "the same in both")
 		}

@@ -67,7 +67,7 @@ type Report struct {
 type Engine struct {
 	options Options
 	desired latest.Value[wish]
-	others  atomic.Pointer[map[netip.Addr]bool] // leased addresses that are not wanted on this host besides
+	others  atomic.Pointer[others] // for the watch
 
 	// From here on owned by Run's goroutine.
 	host    host
@@ -228,10 +228,23 @@ func (e *Engine) wait(ctx context.Context, hints <-chan hint, timer <-chan time.
 	}
 }
 
-// isOthers reports whether an address comes and goes without us.
-func (e *Engine) isOthers(ip netip.Addr) bool {
-	others := e.others.Load()
-	return others != nil && (*others)[ip]
+// isOthers reports whether an address on a link comes and goes without us.
+func (e *Engine) isOthers(ip netip.Addr, link int) bool {
+	o := e.others.Load()
+	return o != nil && o.leased[ip] != "" && link != o.home
+}
+
+// others are leased addresses, which come and go on other links than ours.
+type others struct {
+	leased map[netip.Addr]string
+	home   int // index of the link that VIPs are added to; 0: not known
+}
+
+// tellOthers has the watch know about leased addresses.
+func (e *Engine) tellOthers() {
+	if home, there := e.scene.link(e.options.Link); there {
+		e.others.Store(&others{e.leased, home.index})
+	}
 }
 
 // want takes over a desired set, and reports whether it is another one.
@@ -241,11 +254,7 @@ func (e *Engine) want(w wish) bool {
 		return false
 	}
 	e.wanted, e.leased, e.started, e.retries = w.addresses, w.leased, true, 0
-	others := make(map[netip.Addr]bool, len(e.leased))
-	for ip := range e.leased {
-		others[ip] = !e.wanted[ip]
-	}
-	e.others.Store(&others)
+	e.tellOthers()
 	e.routes.wanted, e.routes.adopt = w.defaults, w.adopt
 	maps.DeleteFunc(e.lost, func(ip netip.Addr, _ []time.Time) bool { return !w.addresses[ip] })
 	return true

@@ -33,6 +33,7 @@ func (e *Engine) look(h hint) error {
 	seen, err := e.host.look(h)
 	if err == nil {
 		e.scene = seen
+		e.tellOthers()
 	}
 	return err
 }

@@ -100,14 +100,12 @@ func (s situation) arpUnknown(segments []segment, ip netip.Addr) error {
 // an address of the link: in whose subnet it is, and to whose link it may come.
 func (s situation) exposed(segments []segment, ip netip.Addr) (list []segment) {
 	for _, g := range segments {
-		if g.exposes(ip) {
+		if g.exposes(ip) || g.link.name == s.leased[ip] && g.subnet.Contains(ip) {
 			list = append(list, g)
 		}
 	}
-	if l, there := s.seen.link(s.leased[ip]); there && l.arp && ip.Is4() {
-		if g := (segment{l, netip.PrefixFrom(ip, ip.BitLen())}); g.exposes(ip) {
-			list = append(list, g)
-		}
+	if l, there := s.seen.link(s.leased[ip]); there && l.arp && ip.Is4() { // also while it is there: it will go again
+		list = append(list, segment{l, netip.PrefixFrom(ip, ip.BitLen())})
 	}
 	return list
 }

@@ -28,9 +28,9 @@ const receiveBuffer = 1 << 20
 type watch struct {
 	socket  *nl.NetlinkSocket
 	closing chan struct{}
-	hints   chan hint             // of one: what was not taken yet is merged
-	routes  bool                  // notifications of default routes are subscribed to
-	others  func(netip.Addr) bool // addresses that are none of ours, however often they come and go; any goroutine may ask
+	hints   chan hint                          // of one: what was not taken yet is merged
+	routes  bool                               // notifications of default routes are subscribed to
+	others  func(ip netip.Addr, link int) bool // addresses on a link that are none of ours, however often they come and go; any goroutine may ask
 	log     *slog.Logger
 }
 
@@ -39,7 +39,7 @@ const afterError = 100 * time.Millisecond
 
 // openWatch subscribes to addresses and links. Whatever changes from here on is hinted at, so the
 // first look comes after it.
-func openWatch(others func(netip.Addr) bool, log *slog.Logger) (*watch, error) {
+func openWatch(others func(ip netip.Addr, link int) bool, log *slog.Logger) (*watch, error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to address and link notifications: %w", err)
@@ -102,7 +102,7 @@ func (w *watch) isOthers(kind uint16, data []byte) bool {
 			addr = got
 		}
 	}
-	return w.others(addr)
+	return w.others(addr, int(nl.NativeEndian().Uint32(data[4:]))) // ifa_index
 }
 
 // hintOf is the hint in a message. Every type that is not about routes or

@@ -33,15 +33,16 @@ func Decide(in Input) Desired {
 
 // decider carries one decision from one part to the next.
 type decider struct {
-	in     Input
-	out    Desired
-	memory Memory
-	ways   [vip.IPv6 + 1][]way   // by family: to each peer, in the order of Input.Peers
-	refers *graph                // nil: nobody has asked
-	best   vip.Level             // of the service that is decided: what it can be at best
-	lease  map[netip.Addr]string // addresses that virtual routers bring here, and to which link
-	odd    bool                  // a check that was looked at is not simply passing
-	here   int                   // VIPs that are wanted on this host and are known there
+	in      Input
+	out     Desired
+	memory  Memory
+	ways    [vip.IPv6 + 1][]way   // by family: to each peer, in the order of Input.Peers
+	refers  *graph                // nil: nobody has asked
+	best    vip.Level             // of the service that is decided: what it can be at best
+	lease   map[netip.Addr]string // addresses that virtual routers bring here, and to which link
+	refuses bool                  // an address of a virtual router may not be on this host
+	odd     bool                  // a check that was looked at is not simply passing
+	here    int                   // VIPs that are wanted on this host and are known there
 
 	remembered []ServiceMemory   // room for those of the services to come
 	addressed  []AddressDecision // likewise
@@ -113,6 +114,9 @@ func (d *decider) service(s *Service) {
 	lo, hi := d.serviceBounds(s)
 	d.best = hi
 	*m = *prev
+	if s.Fallback == nil {
+		m.Fallback = FallbackMemory{} // a reload may have taken it away
+	}
 	d.wake(m.next(&d.in, d.out.Phase, s, lo, hi))
 	d.drain(s, m, prev)
 	if d.out.Phase == Stopping && m.Disposition.Announces() {

@@ -33,6 +33,8 @@ type DrainMemory struct {
 	Step  DrainStep `json:"step,omitempty"`
 	Since time.Time `json:"since,omitzero"` // of Step
 	Begun time.Time `json:"begun,omitzero"` // when DrainPrepare began, and then DrainShift: drain_time counts from there
+
+	Elected bool `json:"elected,omitempty"` // virtual routers were the way to it, and no routes
 }
 
 // to begins a step.
@@ -105,6 +107,10 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 	if x.Step == DrainNone {
 		x.to(DrainPrepare, d.in.Now)
 	}
+	if x.Elected && !m.elected(s) && x.Step.watches() { // its routes are the way again, and leave as any others
+		x.to(DrainShift, d.in.Now)
+	}
+	x.Elected = m.elected(s)
 	known := d.answers(s) || d.anyoneHas(s) || len(prev.Announced) > 0 && d.anythingOnItsWay()
 	if x.Step != DrainDone && (!m.Disposition.Announces() || !known) {
 		x.to(DrainDone, d.in.Now)
@@ -138,7 +144,11 @@ func (d *decider) walk(s *Service, m, prev *ServiceMemory) {
 // prepared says whether pre_drain has ended, of all services that are Active together:
 // the addresses of one go with those of the others.
 func (d *decider) prepared(s *Service, x *DrainMemory) (bool, time.Time) {
-	for _, o := range d.party(s) {
+	members := []*Service{s}
+	if p := d.partyOf(s); p != nil {
+		members = p.members
+	}
+	for _, o := range members {
 		if end := x.Begun.Add(prepareTime(o)); !d.in.Prepared[o.Name] && d.in.Now.Before(end) {
 			return false, end
 		}

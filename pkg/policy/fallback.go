@@ -75,6 +75,7 @@ func (d *decider) fallback(s *Service, m *ServiceMemory, dec *Decision) {
 	x := m.Fallback
 	way := Decision{Service: s.Name, Disposition: dec.Disposition, Since: dec.Since, Reasons: dec.Reasons, Addresses: d.routers(v, m)}
 	if !x.On && !d.answers(v) {
+		dec.inAdvance(&way, v)
 		return
 	}
 	for i, a := range way.Addresses {
@@ -83,7 +84,7 @@ func (d *decider) fallback(s *Service, m *ServiceMemory, dec *Decision) {
 	why := Reason{Code: CodeFallback, Subject: v.VRRP.Interface, Since: x.Lost, Detail: "no BGP session is up, so VRRP is the way to it"}
 	switch {
 	case !x.On:
-		why.Detail = "BGP is the way again; waiting for another virtual router, or none, to come"
+		why.Detail = "VRRP is the way to it no more; waiting for another virtual router, or none, to come"
 	case !x.Back.IsZero():
 		why.Since, why.Until, why.Detail = x.Back, x.Back.Add(fallbackOverlap), "BGP has the routes again; both ways are open for a moment"
 	case x.Lost.IsZero():
@@ -99,13 +100,24 @@ func (d *decider) fallback(s *Service, m *ServiceMemory, dec *Decision) {
 	dec.Disposition, dec.Since, dec.Reasons = way.Disposition, way.Since, way.Reasons
 }
 
+// inAdvance says what would keep the fallback from working, as long as nobody needs it.
+func (dec *Decision) inAdvance(way *Decision, v *Service) {
+	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
+		if why, blocked := way.obstacle(f); blocked && why.Code != CodeAddressUnknown {
+			dec.Reasons = append(slices.Clip(dec.Reasons), Reason{Code: CodeFallback, Subject: v.VRRP.Interface, Detail: "would not work: " + why.String()})
+			return
+		}
+	}
+}
+
 // fallBack takes the steps to the fallback and back.
 func (d *decider) fallBack(s *Service, x FallbackMemory, dec *Decision) FallbackMemory {
 	now := d.in.Now
+	if d.in.Phase == Starting {
+		x = FallbackMemory{} // what an earlier agent saw of its sessions
+	}
 	switch {
-	case d.in.Phase == Starting:
-		return FallbackMemory{} // no session was wanted yet
-	case d.out.Phase >= Stopping:
+	case d.out.Phase != Running:
 		return x
 	case !d.anyEstablished():
 		x.Back = time.Time{}
@@ -135,10 +147,11 @@ func (d *decider) fallBack(s *Service, x FallbackMemory, dec *Decision) Fallback
 	return x
 }
 
-// everywhere says whether every peer has every route that is wanted and that it can take.
+// everywhere says whether every peer has every route that is wanted and that it can
+// take, and one has at least.
 func everywhere(list []AddressDecision) bool {
 	for _, a := range list {
-		if a.Wanted && slices.ContainsFunc(a.Reasons, func(r Reason) bool { return r.Code == CodeNotSent || r.Code == CodeStarting }) {
+		if a.Wanted && len(a.SentTo) == 0 || a.Wanted && slices.ContainsFunc(a.Reasons, func(r Reason) bool { return r.Code == CodeNotSent || r.Code == CodeStarting }) {
 			return false
 		}
 	}

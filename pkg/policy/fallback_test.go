@@ -167,7 +167,7 @@ func TestARestartCountsAnew(t *testing.T) {
 	in := fallen(t, vip.RouterActive)
 	in.Phase, in.Routers = policy.Starting, nil
 	out := policy.Decide(in)
-	if out.Routers[0].Stance != policy.RouterOut || out.Memory.Services["web"].Fallback != (policy.FallbackMemory{}) {
+	if out.Routers[0].Stance != policy.RouterOut || out.Memory.Services["web"].Fallback != (policy.FallbackMemory{Lost: in.Now}) || out.DecideAt != in.Now.Add(10*time.Second) {
 		t.Errorf("%s: %+v, %+v", out.Phase, out.Routers, out.Memory.Services["web"])
 	}
 }
@@ -177,14 +177,15 @@ func TestWhatAFileMayNotSayOfAFallback(t *testing.T) {
 		change func(s *policy.Service)
 		want   string
 	}{
-		"fine":             {func(*policy.Service) {}, ""},
-		"too soon":         {func(s *policy.Service) { s.Fallback.After = 0 }, "fallback.after"},
-		"in mode vrrp":     {func(s *policy.Service) { s.Mode, s.VRRP = policy.ModeVRRP, s.Fallback.VRRP }, "is for mode ecmp"},
-		"a single writer":  {func(s *policy.Service) { s.Exclusive = true }, "exclusive"},
-		"an owner":         {func(s *policy.Service) { s.Fallback.VRRP.Priority = 255 }, "fallback.vrrp.priority"},
-		"without a VRID":   {func(s *policy.Service) { s.Fallback.VRRP.VRID = 0 }, "fallback.vrrp.vrid"},
-		"without a link":   {func(s *policy.Service) { s.Fallback.VRRP.Interface = "" }, "fallback.vrrp.interface"},
-		"with its segment": {func(s *policy.Service) { s.Addresses[0] = host("10.9.9.9/24") }, ""},
+		"fine":                     {func(*policy.Service) {}, ""},
+		"too soon":                 {func(s *policy.Service) { s.Fallback.After = 0 }, "fallback.after"},
+		"in mode vrrp":             {func(s *policy.Service) { s.Mode, s.VRRP = policy.ModeVRRP, s.Fallback.VRRP }, "is for mode ecmp"},
+		"a single writer":          {func(s *policy.Service) { s.Exclusive = true }, "exclusive"},
+		"an owner":                 {func(s *policy.Service) { s.Fallback.VRRP.Priority = 255 }, "fallback.vrrp.priority"},
+		"without a VRID, together": {func(s *policy.Service) { s.Together, s.Fallback.VRRP.VRID = "fw", 0 }, "fallback.vrrp.vrid"},
+		"without a VRID":           {func(s *policy.Service) { s.Fallback.VRRP.VRID = 0 }, "fallback.vrrp.vrid"},
+		"without a link":           {func(s *policy.Service) { s.Fallback.VRRP.Interface = "" }, "fallback.vrrp.interface"},
+		"with its segment":         {func(s *policy.Service) { s.Addresses[0] = host("10.9.9.9/24") }, ""},
 		"a network of none": {func(s *policy.Service) { s.Addresses[0] = host("10.9.9.9/24"); s.Fallback = nil },
 			"mode ecmp announces single addresses"},
 	} {
@@ -202,5 +203,58 @@ func TestWhatAFileMayNotSayOfAFallback(t *testing.T) {
 				t.Errorf("%s", text)
 			}
 		})
+	}
+}
+
+// What a reload takes away is forgotten: a later drain goes by the routes.
+func TestAFallbackThatIsTakenAwayIsForgotten(t *testing.T) {
+	in := fallen(t, vip.RouterActive)
+	in.Services[0].Fallback = nil
+	out := policy.Decide(in)
+	if m := out.Memory.Services["web"]; m.Fallback != (policy.FallbackMemory{}) || len(out.Routers) != 0 {
+		t.Errorf("%+v, %+v", m.Fallback, out.Routers)
+	}
+}
+
+// A session that is up and cannot take the route is no way.
+func TestASessionWithoutTheFamilyEndsNoFallback(t *testing.T) {
+	in := fallen(t, vip.RouterActive)
+	sessionIs(&in, true)
+	s := in.Sessions["tor-a"]
+	s.Families = []vip.Family{vip.IPv6}
+	in.Sessions = map[string]vip.Session{"tor-a": s}
+	if out := run(in, seconds(20, 30), nil); out.Routers[0].Stance != policy.RouterIn {
+		t.Errorf("%+v\n%+v", out.Routers, out.Decisions)
+	}
+}
+
+func TestWhatWouldKeepAFallbackFromWorkingIsToldBefore(t *testing.T) {
+	in := withFallback()
+	sent(&in)
+	in.Services[0].Fallback.VRRP.Interface = "eth9"
+	dec := policy.Decide(in).Decisions[0]
+	if last := dec.Reasons[len(dec.Reasons)-1]; dec.Disposition != policy.Announced || dec.Reasons[0].Code != policy.CodeHealthy || last.Code != policy.CodeFallback ||
+		!strings.Contains(last.Detail, "there is no link eth9") {
+		t.Errorf("%+v", dec)
+	}
+}
+
+// A drain that waited for a successor begins anew when the routes are the way again:
+// they leave as any others.
+func TestADrainGoesByTheRoutesOnceTheyAreBack(t *testing.T) {
+	in := fallen(t, vip.RouterActive)
+	in.Services[0].DrainHold, in.Services[0].DrainTime = 5*time.Second, 30*time.Second
+	in.Drains = map[string]policy.Drain{"web": {Since: after(20 * time.Second)}}
+	out := run(in, seconds(20, 21), nil)
+	if step := out.Decisions[0].Drain.Step; step != policy.DrainHold {
+		t.Fatalf("%s", step)
+	}
+	in.Prev, in.Now = out.Memory, after(100*time.Second)
+	sessionIs(&in, true)
+	out = policy.Decide(in) // the session is seen
+	in.Prev = out.Memory
+	out = policy.Decide(in)
+	if p := out.Decisions[0].Drain; p.Step != policy.DrainHold || p.Since != in.Now || p.WithdrawnBy != in.Now.Add(30*time.Second) || len(out.Announcements) != 1 {
+		t.Errorf("%+v, %v", p, out.Announcements)
 	}
 }

@@ -7,67 +7,99 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-// Services of mode vrrp that are together are Active on the same server. Either one of
-// them leads: it has the virtual router, and the addresses of the others ride on that,
-// on whatever link they are; or each has a virtual router of its own, and all of these
-// are Active or none is.
-
 // Rides says whether the service has no virtual router of its own.
 func (s *Service) Rides() bool { return s.Mode == ModeVRRP && s.VRRP.VRID == 0 }
 
-// party are the services that are Active together with s, itself first.
-func (d *decider) party(s *Service) []*Service {
-	party := []*Service{s}
+// party is the services of mode vrrp that are together, and so Active on the same
+// server. Either one of them leads: it has the virtual router, and the addresses of the
+// others ride on that, on whatever link they are; or each has a virtual router of its
+// own, and all of these are Active or none is.
+type party struct {
+	members []*Service
+	names   [vip.IPv6 + 1]string // of the leader's virtual routers, by an address's family
+	routers int
+
+	looked   bool   // at these, once for all members
+	fault    Reason // why nobody of it can take part
+	of       string // whose that is; empty: all can
+	refusing bool   // this host cannot have an address of it
+}
+
+// parties finds who is together.
+func (g *graph) parties(services []Service) {
+	for name, places := range g.groups {
+		p := &party{}
+		for _, i := range places {
+			s := &services[i]
+			if s.Mode != ModeVRRP {
+				continue
+			}
+			p.members = append(p.members, s)
+			if s.Rides() {
+				continue
+			}
+			if p.routers == 0 {
+				p.names = s.routerNames()
+			}
+			for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
+				if listed, _ := s.listed(f); len(listed) > 0 {
+					p.routers++
+				}
+			}
+		}
+		if len(p.members) > 1 {
+			g.together[name] = p
+		}
+	}
+}
+
+// partyOf is nil for a service that is Active by itself.
+func (d *decider) partyOf(s *Service) *party {
 	if s.Together == "" || s.Mode != ModeVRRP || s.Fallback != nil {
-		return party
+		return nil
 	}
-	for _, o := range d.companions(s) {
-		if o.Mode == ModeVRRP {
-			party = append(party, o)
-		}
-	}
-	return party
+	return d.graph().together[s.Together]
 }
 
-// leader is the service whose virtual routers decide about s.
-func (d *decider) leader(s *Service) *Service {
-	if s.Rides() {
-		for _, o := range d.party(s) {
-			if !o.Rides() {
-				return o
-			}
-		}
-	}
-	return s
-}
-
-// routerOf is the name of the virtual router that the service's addresses of a family
-// are under: one of their own family where the leader has one.
-func (d *decider) routerOf(s *Service, f vip.Family) string {
-	l := d.leader(s)
-	if listed, _ := l.listed(f); len(listed) == 0 {
-		for _, other := range []vip.Family{vip.IPv4, vip.IPv6} {
-			if listed, _ := l.listed(other); len(listed) > 0 {
-				return l.routerName(other)
-			}
-		}
-	}
-	return l.routerName(f)
-}
-
-// synced names the group of virtual routers that are Active together; empty: there is
-// none.
+// synced names the group of virtual routers that are Active together with those of a
+// service; empty: there is none.
 func (d *decider) synced(s *Service) string {
-	own := 0
-	for _, o := range d.party(s) {
-		if !o.Rides() {
-			own++
-		}
-	}
-	if own > 1 {
+	if p := d.partyOf(s); p != nil && p.routers > 1 {
 		return s.Together
 	}
 	return ""
+}
+
+// routerNames are the names of the service's own virtual routers, by an address's
+// family: of the other family's where it has none of that one.
+func (s *Service) routerNames() (names [vip.IPv6 + 1]string) {
+	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
+		if listed, _ := s.listed(f); len(listed) > 0 {
+			names[f] = s.routerName(f)
+		}
+	}
+	if names[vip.IPv4] == "" {
+		names[vip.IPv4] = names[vip.IPv6]
+	}
+	if names[vip.IPv6] == "" {
+		names[vip.IPv6] = names[vip.IPv4]
+	}
+	return names
+}
+
+// namesOf are the names of the virtual routers that the service's addresses are under,
+// by their family.
+func (d *decider) namesOf(s *Service) [vip.IPv6 + 1]string {
+	if p := d.partyOf(s); p != nil && s.Rides() {
+		return p.names
+	}
+	return s.routerNames()
+}
+
+// routersOf are the virtual routers that the service's addresses are under.
+func (d *decider) routersOf(s *Service) []vip.VirtualRouter {
+	names := d.namesOf(s)
+	return []vip.VirtualRouter{d.in.Routers[names[vip.IPv4]], d.in.Routers[names[vip.IPv6]]}
 }
 
 // ridden are the addresses that ride on one virtual router of a service, its own ones
@@ -76,13 +108,17 @@ func (d *decider) ridden(s *Service, w *RouterWant, rides []netip.Addr) (list []
 	for _, a := range rides {
 		list = append(list, Ride{Addr: a, Link: w.Link})
 	}
-	for _, o := range d.party(s)[1:] {
+	p := d.partyOf(s)
+	if p == nil || p.names != s.routerNames() {
+		return list
+	}
+	for _, o := range p.members {
 		l, there := d.link(o.VRRP.Interface)
 		if !o.Rides() || !there {
 			continue
 		}
 		for _, h := range o.Addresses {
-			if a := h.Addr(); d.routerOf(o, vip.FamilyOf(a)) == w.Name {
+			if a := h.Addr(); p.names[vip.FamilyOf(a)] == w.Name {
 				list = append(list, Ride{Addr: a, Link: vip.Link{Name: l.Name, Index: l.Index}})
 			}
 		}
@@ -96,33 +132,54 @@ func (d *decider) placed(s *Service, w *RouterWant, f vip.Family) (Reason, bool)
 	if why, ok := d.place(s, w, f); !ok {
 		return why, false
 	}
-	party := d.party(s)
-	if len(party) == 1 {
+	p := d.partyOf(s)
+	if p == nil {
 		return Reason{}, true
 	}
-	for _, o := range party {
-		for _, of := range []vip.Family{vip.IPv4, vip.IPv6} {
-			if !slices.ContainsFunc(o.Addresses, func(h HostPrefix) bool { return vip.FamilyOf(h.Addr()) == of }) {
+	d.look(p)
+	why := p.fault
+	if p.of != s.Name {
+		why.Detail = "together with service " + p.of + ": " + why.Detail
+	}
+	return why, p.of == ""
+}
+
+// look finds what keeps a party out.
+func (d *decider) look(p *party) {
+	if p.looked {
+		return
+	}
+	p.looked = true
+	for _, s := range p.members {
+		p.refusing = p.refusing || d.refusesOf(s)
+		for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
+			if !slices.ContainsFunc(s.Addresses, func(h HostPrefix) bool { return vip.FamilyOf(h.Addr()) == f }) {
 				continue
 			}
-			if why, ok := d.place(o, new(RouterWant), of); !ok {
-				if o.Name != s.Name {
-					why.Detail = "together with service " + o.Name + ": " + why.Detail
-				}
-				return why, false
+			if why, ok := d.place(s, new(RouterWant), f); !ok && p.of == "" {
+				p.fault, p.of = why, s.Name
 			}
 		}
 	}
-	return Reason{}, true
 }
 
 // refusing says whether this host cannot have an address of a service, or of one that it
 // is together with.
 func (d *decider) refusing(s *Service) bool {
-	return slices.ContainsFunc(d.party(s), func(o *Service) bool {
-		return slices.ContainsFunc(o.Addresses, func(h HostPrefix) bool {
-			why, missing := d.missing(h.Addr(), d.in.Routers[d.routerOf(o, vip.FamilyOf(h.Addr()))])
-			return missing && why.Code == CodeAddressRefused
-		})
+	if p := d.partyOf(s); p != nil {
+		d.look(p)
+		return p.refusing
+	}
+	return d.refusesOf(s)
+}
+
+func (d *decider) refusesOf(s *Service) bool {
+	if !d.refuses {
+		return false
+	}
+	routers := d.routersOf(s)
+	return slices.ContainsFunc(s.Addresses, func(h HostPrefix) bool {
+		why, missing := d.missing(h.Addr(), routers[vip.FamilyOf(h.Addr())-vip.IPv4])
+		return missing && why.Code == CodeAddressRefused
 	})
 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -152,5 +153,55 @@ func TestARideIsOfItsFamilyWhereItCan(t *testing.T) {
 	}
 	if text := strings.Join(got, ", "); text != "outside/ipv4 10.9.0.100, outside/ipv6 2001:db8:9::100" {
 		t.Error(text)
+	}
+}
+
+// A leader with both families has two elections, and they go together.
+func TestTheRoutersOfALeaderAreActiveTogether(t *testing.T) {
+	in := firewall(false)
+	in.Services[0].Addresses = append(slices.Clone(in.Services[0].Addresses), host("2001:db8:1::100/64"))
+	for _, w := range policy.Decide(in).Routers {
+		if w.Group != "fw" {
+			t.Errorf("%+v", w)
+		}
+	}
+}
+
+// A stop waits for as long as the leader's successor may need, whoever is asked first.
+func TestAStopWaitsForTheLeaderOfAGroup(t *testing.T) {
+	in := firewall(false)
+	in.Services[0].VRRP.Interval = 10 * time.Second
+	slices.Reverse(in.Services)
+	in.Routers = outsideIs(vip.RouterLeaving)
+	in.Phase = policy.Stopping
+	if out := run(in, seconds(0, 11), nil); out.Phase != policy.Stopping {
+		t.Error(out.Phase)
+	}
+	if out := run(in, seconds(0, 11, 13, 16), nil); out.Phase != policy.Stopped {
+		t.Error(out.Phase)
+	}
+}
+
+// TestManyAddressesAreDecidedQuickly: nothing looks at each address for each other one.
+// The bound is generous: quadratic ways took seconds.
+func TestManyAddressesAreDecidedQuickly(t *testing.T) {
+	in := firewall(false)
+	inside := in.Services[1]
+	in.Services = in.Services[:1]
+	for i := range 400 {
+		s := inside
+		s.Name = fmt.Sprintf("inside-%d", i)
+		s.Addresses = []policy.HostPrefix{host(fmt.Sprintf("10.9.%d.%d/16", i/200, 1+i%200))}
+		in.Services = append(in.Services, s)
+	}
+	in.Routers = outsideIs(vip.RouterActive)
+	began := time.Now()
+	if out := policy.Decide(in); len(out.Decisions) != 401 || len(out.Routers[0].Rides) != 400 {
+		t.Fatalf("%d decisions", len(out.Decisions))
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	} else {
+		t.Logf("400 services that ride: %s", took)
 	}
 }

@@ -246,20 +246,22 @@ func scopeOf(r *Require, c *Check) vip.Scope {
 
 // graph is which services refer to which others, made when first asked for.
 type graph struct {
-	byName   map[string]int   // places in Input.Services
-	groups   map[string][]int // by Service.Together
-	visiting map[string]bool  // services on the way from the root of a tree to here
+	byName   map[string]int    // places in Input.Services
+	groups   map[string][]int  // by Service.Together
+	together map[string]*party // by Service.Together: those of mode vrrp
+	visiting map[string]bool   // services on the way from the root of a tree to here
 }
 
 func (d *decider) graph() *graph {
 	if d.refers == nil {
-		d.refers = &graph{byName: map[string]int{}, groups: map[string][]int{}, visiting: map[string]bool{}}
+		d.refers = &graph{byName: map[string]int{}, groups: map[string][]int{}, together: map[string]*party{}, visiting: map[string]bool{}}
 		for i, s := range d.in.Services {
 			d.refers.byName[s.Name] = i
 			if s.Together != "" {
 				d.refers.groups[s.Together] = append(d.refers.groups[s.Together], i)
 			}
 		}
+		d.refers.parties(d.in.Services)
 	}
 	return d.refers
 }

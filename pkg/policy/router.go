@@ -55,13 +55,13 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 	priority := d.priority(s, m)
 	out := d.addressed[:len(s.Addresses):len(s.Addresses)]
 	d.addressed = d.addressed[len(s.Addresses):]
-	group := d.synced(s)
+	group, names := d.synced(s), d.namesOf(s)
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
 		listed, rides := s.listed(f)
 		if len(listed) == 0 {
 			continue
 		}
-		w := RouterWant{Name: d.routerOf(s, f), Service: s.Name, Config: &s.VRRP, Peers: s.VRRP.peers(f), Priority: priority, Listed: listed, Group: group, Stance: stance}
+		w := RouterWant{Name: names[f], Service: s.Name, Config: &s.VRRP, Peers: s.VRRP.peers(f), Priority: priority, Listed: listed, Group: group, Stance: stance}
 		why, ok := d.placed(s, &w, f)
 		if !ok {
 			w.Stance = RouterOut
@@ -86,6 +86,9 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 // leased notes the addresses that virtual routers bring to this host, also of those
 // that leave: no link has them of its own. An owner's are its own.
 func (d *decider) leased() {
+	for _, a := range d.in.Leases {
+		d.refuses = d.refuses || a.State == vip.AddressRefused
+	}
 	for i := range d.in.Services {
 		s := &d.in.Services[i]
 		if v, _ := s.VirtualRouters(); v != nil && v.Priority != ownerPriority {
@@ -174,7 +177,7 @@ func (d *decider) place(s *Service, w *RouterWant, f vip.Family) (Reason, bool) 
 	for _, a := range append(listed, rides...) {
 		owns := slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Addr() == a })
 		switch {
-		case d.in.Leases[a].State == vip.AddressRefused && d.in.Routers[d.routerOf(s, f)].State != vip.RouterActive: // of the Active router see refused
+		case d.in.Leases[a].State == vip.AddressRefused && d.in.Routers[d.namesOf(s)[f]].State != vip.RouterActive: // of the Active router see refused
 			return Reason{Code: CodeLink, Subject: name, Detail: d.in.Leases[a].Detail}, false
 		case s.VRRP.Priority == ownerPriority && !owns:
 			return Reason{Code: CodeNotOwner, Subject: a.String(), Detail: "priority 255 is for the host that owns it, and it is not on " + name + "; use 254 or less"}, false
@@ -290,12 +293,12 @@ func (d *decider) priority(s *Service, m *ServiceMemory) uint8 {
 }
 
 func (d *decider) anyActive(s *Service) bool {
-	return slices.ContainsFunc([]vip.Family{vip.IPv4, vip.IPv6}, func(f vip.Family) bool { return d.in.Routers[d.routerOf(s, f)].State == vip.RouterActive })
+	return slices.ContainsFunc(d.routersOf(s), func(r vip.VirtualRouter) bool { return r.State == vip.RouterActive })
 }
 
 // answers says whether this host answers for an address of the service.
 func (d *decider) answers(s *Service) bool {
-	return slices.ContainsFunc([]vip.Family{vip.IPv4, vip.IPv6}, func(f vip.Family) bool { return d.in.Routers[d.routerOf(s, f)].Answers })
+	return slices.ContainsFunc(d.routersOf(s), func(r vip.VirtualRouter) bool { return r.Answers })
 }
 
 // detection is the longest that a check of the service which is worse now may need to
@@ -313,13 +316,13 @@ func (d *decider) detection(s *Service) (longest time.Duration) {
 // in no family is withdrawn, whatever its health.
 func (dec *Decision) standby(d *decider, s *Service, m *ServiceMemory) {
 	var out, wait []Reason
-	families := 0
+	families, names := 0, d.namesOf(s)
 	for _, f := range []vip.Family{vip.IPv4, vip.IPv6} {
 		if listed, _ := s.listed(f); len(listed) == 0 {
 			continue
 		}
 		families++
-		r, known := d.in.Routers[d.routerOf(s, f)]
+		r, known := d.in.Routers[names[f]]
 		obstacle, blocked := dec.obstacle(f)
 		switch {
 		case blocked:

@@ -28,7 +28,7 @@ type Service struct {
 	ECMP          ECMPAttributes `yaml:"ecmp" doc:"BGP path attributes"`
 	VRRP          VRRP           `yaml:"vrrp" doc:"the virtual routers of a service in mode vrrp"`
 	Fallback      *Fallback      `yaml:"fallback" doc:"of a service in mode ecmp: the way to it while no BGP session is up"`
-	Exclusive     bool           `yaml:"exclusive" doc:"no two servers may serve at once, as with a single writer: what cannot promise that is refused, which is fallback"`
+	Exclusive     bool           `yaml:"exclusive" doc:"no two servers may serve at once, as with a single writer. Its checks have to see to that; what could not keep it all the same is refused, which is fallback"`
 }
 
 // PreDrain is a command that runs before a drain begins.

@@ -82,11 +82,8 @@ func (d *decider) stepDone() (bool, time.Time) {
 		}
 		return over(ceaseBound)
 	case StopRemove:
-		for i := range d.in.Services {
-			s := &d.in.Services[i]
-			if v, _ := s.VirtualRouters(); v != nil && d.answers(s) {
-				return over(routerBound + v.Interval)
-			}
+		if interval := d.longestInterval(); interval > 0 {
+			return over(routerBound + interval)
 		}
 		if m.Sent.IsZero() {
 			m.Sent = now // no router answers any more
@@ -102,6 +99,18 @@ func (d *decider) stepDone() (bool, time.Time) {
 	case StopNone, StopDone:
 	}
 	return true, time.Time{}
+}
+
+// longestInterval is the longest Advertisement_Interval of a virtual router that this
+// host answers for; 0: it answers for none.
+func (d *decider) longestInterval() (longest time.Duration) {
+	for i := range d.in.Services {
+		s := &d.in.Services[i]
+		if v, _ := s.VirtualRouters(); v != nil && !s.Rides() && d.answers(s) {
+			longest = max(longest, v.Interval)
+		}
+	}
+	return longest
 }
 
 func anyOurs(known map[netip.Addr]vip.Address) bool {

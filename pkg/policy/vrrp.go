@@ -93,7 +93,7 @@ func (s *Service) validateVRRP() (ps []vip.Problem) {
 	if v.Interface == "" {
 		blame("interface", "", "is missing; the addresses are on a link", "the name of a link of this host")
 	}
-	if s.Rides() && s.Together != "" {
+	if s.Rides() && s.Together != "" && s.Fallback == nil {
 		return ps // the rest is its leader's
 	}
 	if v.VRID == 0 {
