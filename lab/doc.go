@@ -1,9 +1,9 @@
 // Package lab runs containerlab topology files without containers.
 //
-// A node is a set of Linux namespaces (network, mounts, processes, host name)
-// over the host's own file system; its image only says which daemon of the host
-// stands for it: FRR, BIRD, keepalived, anyvip. A link is a veth pair. It works
-// for root, and for an ordinary user inside a user namespace, and it leaves
+// A node is a set of Linux namespaces (network, mounts, processes, System V
+// memory, host name) over the host's own file system; its image only says which
+// daemon of the host stands for it: FRR, BIRD, keepalived, anyvip. A link is a
+// veth pair. It works for root, and for an ordinary user inside a user namespace, and it leaves
 // nothing behind: no process, interface, mount or file, however it ends.
 //
 //	topo, err := lab.Load("lab/ecmp.clab.yml")

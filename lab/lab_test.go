@@ -93,6 +93,8 @@ func TestLabShowsItsNodes(t *testing.T) {
 		{"and not another's", "b", "ls /etc/lab-test-file || echo none", "none"},
 		{"/run is empty", "a", "ls /run", "home"},
 		{"processes are the node's", "a", "ls /proc | grep -c '^[0-9]*$'", "5"},
+		{"System V memory is the node's", "a", "ipcmk -M 64 >/dev/null; ipcs -m | grep -c ^0x", "1"},
+		{"and no other node's", "b", "ipcs -m | grep -c ^0x || true", "0"},
 		{"the host's programs are there", "b", "basename $(command -v sh)", "sh"},
 	}
 	for _, test := range tests {
