@@ -13,7 +13,7 @@ import (
 
 const webArgs = "[-d] [--pidfile FILE] [--listen ADDRESS] --name NAME"
 
-// web is a web server that answers every path with its name. With -d it returns once the port is open and leaves a
+// web is a web server that answers every path with its name, and with the gateway's that a request came through. With -d it returns once the port is open and leaves a
 // server behind, so that an `exec:` line of a lab can start one.
 func web(args []string) error {
 	flags := newFlags("web", webArgs)

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,8 +12,11 @@ import (
 
 // Config says what to ask, how often and for how long.
 type Config struct {
-	// Target is a http URL; its host must be an address, so that no resolver is part of the measurement.
+	// Target is a http URL; its host must be an address, so that no resolver is part of the measurement. With Ask it
+	// is only a name.
 	Target string
+	// Ask makes one request of another kind and returns who answered; default: HTTP. It ends with its context.
+	Ask func(context.Context) (server string, err error)
 	// Rate is new connections per second. 0 means as fast as InFlight allows.
 	Rate float64
 	// Count and Duration end the run, whichever comes first; 0 is no bound. Without either it lasts until ctx ends.
@@ -31,8 +35,8 @@ func Spread(target string, n int) Config { return Config{Target: target, Count: 
 
 const defaultInFlight = 32
 
-// check fills in defaults and returns the address to dial and the request to send.
-func (c *Config) check() (address, request string, err error) {
+// check fills in defaults, and finds what makes no sense.
+func (c *Config) check() error {
 	if c.Timeout == 0 {
 		c.Timeout = time.Second
 	}
@@ -40,11 +44,16 @@ func (c *Config) check() (address, request string, err error) {
 		c.InFlight = defaultInFlight
 	}
 	if c.Rate < 0 || c.Count < 0 || c.Duration < 0 || c.Timeout < 0 || c.InFlight < 0 {
-		return "", "", errors.New("rate, count, duration, timeout and in-flight must not be negative")
+		return errors.New("rate, count, duration, timeout and in-flight must not be negative")
 	}
 	if c.Rate > 0 && time.Duration(float64(time.Second)/c.Rate) == 0 {
-		return "", "", fmt.Errorf("rate %g is too high", c.Rate)
+		return fmt.Errorf("rate %g is too high", c.Rate)
 	}
+	return nil
+}
+
+// http returns the address to dial and the request to send.
+func (c *Config) http() (address, request string, err error) {
 	u, err := url.Parse(c.Target)
 	if err != nil {
 		return "", "", fmt.Errorf("target: %w", err)

@@ -6,7 +6,8 @@
 // up in every request it delayed. Each request has a connection of its own, closed with a reset once the answer is
 // complete, so that neither side keeps TIME_WAIT states and the client does not run out of ports.
 //
-// The package also has the server, a web server that answers with its name. Times are the host's wall clock, as in
+// The package also has the server, a web server that answers with its name. Requests to anything else are the caller's
+// own function. Times are the host's wall clock, as in
 // package watch.
 //
 // Goroutines: one per request in flight, all waited for before Run returns; one owner of the counts.

@@ -13,11 +13,10 @@ import (
 // request starts; those under way are waited for, at most Timeout. That is a regular end: only a Config that makes
 // no sense is an error.
 func Run(ctx context.Context, c Config, emit func(Event)) (Summary, error) {
-	address, request, err := c.check()
+	client, err := newClient(&c)
 	if err != nil {
 		return Summary{}, err
 	}
-	client := client{address: address, request: request, timeout: c.Timeout}
 	start := time.Now()
 	emit(Event{Time: start.Round(0), Kind: Ready})
 

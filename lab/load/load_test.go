@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -196,6 +197,24 @@ func TestRunEndsWithItsContextAndWaitsForWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+func TestAskIsAnotherKindOfRequest(t *testing.T) {
+	asked := make(chan struct{}, 10) // the first is not answered in time
+	s, events := run(t, Config{Target: "db", Rate: 1000, Count: 10, Timeout: 50 * time.Millisecond, Each: true, Ask: func(ctx context.Context) (string, error) {
+		asked <- struct{}{}
+		if len(asked) == 1 {
+			<-ctx.Done()
+			return "db1", ctx.Err()
+		}
+		return "db1", nil
+	}})
+	if s.Target != "db" || s.OK != 9 || !cmp.Equal(s.Servers, map[string]int{"db1": 9}) || !cmp.Equal(s.Failures, map[Failure]int{Timeout: 1}) {
+		t.Errorf("summary %+v", s)
+	}
+	if len(events) != 12 {
+		t.Errorf("%d events", len(events))
+	}
+}
+
 func TestDurationEndsTheRun(t *testing.T) {
 	s, _ := run(t, Config{Target: serveWeb(t, "s1"), Rate: 100, Duration: 100 * time.Millisecond})
 	if s.OK != 10 {
@@ -229,6 +248,26 @@ func TestWebTakesItsPredecessorsPlace(t *testing.T) {
 	}
 }
 
+func TestWebNamesTheGateway(t *testing.T) {
+	target := serveWeb(t, "s1")
+	for via, want := range map[string]string{"": "s1", "1.1 lb1": "s1 via lb1", "1.1 lb1, 1.0 proxy": "s1 via lb1", "nonsense": "s1"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Via", via)
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if string(body) != want+"\n" || err != nil {
+			t.Errorf("via %q: %q, %v", via, body, err)
+		}
+	}
+}
+
 func TestConfigRefusesNonsense(t *testing.T) {
 	for _, c := range []Config{
 		{Target: "http://www.example.org/"}, {Target: "https://192.0.2.10/"}, {Target: "192.0.2.10"}, {},
@@ -243,7 +282,7 @@ func TestConfigRefusesNonsense(t *testing.T) {
 		"http://[2001:db8:10::10]:8080/path?q": "[2001:db8:10::10]:8080",
 	} {
 		c := Config{Target: target}
-		if got, _, err := c.check(); got != want || err != nil {
+		if got, _, err := c.http(); got != want || err != nil {
 			t.Errorf("%s: %q, %v", target, got, err)
 		}
 	}

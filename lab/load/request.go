@@ -20,9 +20,27 @@ const maxAnswer = 64 << 10
 
 // client makes single requests.
 type client struct {
-	address string
-	request string
+	ask     func(context.Context) (server string, port uint16, err error)
 	timeout time.Duration
+}
+
+// newClient checks the configuration, and makes what it asks for.
+func newClient(c *Config) (client, error) {
+	if err := c.check(); err != nil {
+		return client{}, err
+	}
+	if c.Ask != nil {
+		ask := func(ctx context.Context) (string, uint16, error) {
+			server, err := c.Ask(ctx)
+			return server, 0, err
+		}
+		return client{ask, c.Timeout}, nil
+	}
+	address, request, err := c.http()
+	if err != nil {
+		return client{}, err
+	}
+	return client{get{address, request}.ask, c.Timeout}, nil
 }
 
 // do makes one request on a connection of its own.
@@ -31,11 +49,8 @@ func (c client) do(ctx context.Context, number int, due time.Time) Request {
 	ctx, cancel := context.WithDeadline(ctx, r.Started.Add(c.timeout))
 	defer cancel()
 
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.address)
-	if err == nil {
-		r.Port = localPort(conn)
-		r.Server, err = c.ask(ctx, conn)
-	}
+	server, port, err := c.ask(ctx)
+	r.Server, r.Port = server, port
 	ended := time.Now()
 	r.Latency = ended.Sub(due) // while both still have a monotonic reading
 	r.Started, r.Ended = r.Started.Round(0), ended.Round(0)
@@ -46,8 +61,21 @@ func (c client) do(ctx context.Context, number int, due time.Time) Request {
 	return r
 }
 
-// ask sends the request and reads the answer to its end. It closes the connection.
-func (c client) ask(ctx context.Context, conn net.Conn) (server string, err error) {
+// get asks a web server.
+type get struct{ address, request string }
+
+// ask makes one request on a connection of its own.
+func (g get) ask(ctx context.Context) (server string, port uint16, err error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", g.address)
+	if err != nil {
+		return "", 0, err
+	}
+	server, err = g.askOn(ctx, conn)
+	return server, localPort(conn), err
+}
+
+// askOn sends the request and reads the answer to its end. It closes the connection.
+func (g get) askOn(ctx context.Context, conn net.Conn) (server string, err error) {
 	defer conn.Close()
 	if tcp, is := conn.(*net.TCPConn); is {
 		_ = tcp.SetLinger(0) // close resets: no TIME_WAIT on either side, and the port is free again
@@ -56,7 +84,7 @@ func (c client) ask(ctx context.Context, conn net.Conn) (server string, err erro
 	if err := conn.SetDeadline(deadline); err != nil {
 		return "", fmt.Errorf("set deadline: %w", err)
 	}
-	if _, err := io.WriteString(conn, c.request); err != nil {
+	if _, err := io.WriteString(conn, g.request); err != nil {
 		return "", fmt.Errorf("send request: %w", err)
 	}
 	answer, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxAnswer)), nil)

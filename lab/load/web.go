@@ -8,10 +8,12 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// Web is a web server that answers every path with its name and 200. It logs nothing.
+// Web is a web server that answers every path with its name and 200, and "NAME via GATEWAY" to what a gateway sent on.
+// It logs nothing.
 type Web struct {
 	listener net.Listener
 	server   *http.Server
@@ -25,17 +27,25 @@ func ListenWeb(ctx context.Context, address, name string) (*Web, error) {
 	if err != nil {
 		return nil, fmt.Errorf("web server %s: %w", name, err)
 	}
-	body := name + "\n"
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			_, _ = io.WriteString(w, body) // the client is gone: its business
+			_, _ = io.WriteString(w, name+via(r.Header)+"\n") // the client is gone: its business
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
 	server.SetKeepAlivesEnabled(false) // a connection is a request
 	return &Web{listener: l, server: server}, nil
+}
+
+// via names the gateway that a request came to first (RFC 9110, section 7.6.3).
+func via(h http.Header) string {
+	first, _, _ := strings.Cut(h.Get("Via"), ",")
+	if fields := strings.Fields(first); len(fields) > 1 { // the protocol, and by whom it was received
+		return " via " + fields[1]
+	}
+	return ""
 }
 
 // Addr is where the server listens.
