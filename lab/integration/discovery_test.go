@@ -117,12 +117,7 @@ func decodeDiscovery(r io.Reader) iter.Seq2[discovery, error] {
 // watchDiscovery starts to print router discovery on links of a node.
 func (r *rig) watchDiscovery(node string, links ...string) *instrument[discovery] {
 	r.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	argv := []string{"bash", "-c", `exec -a ` + discoveryName + ` "$0" "$@"`, self}
-	i := follow(r, decodeDiscovery, node, append(argv, links...)...)
+	i := follow(r, decodeDiscovery, node, roleArgv(r.t, discoveryName, links...)...)
 	for _, link := range links {
 		i.wait(patience, "the capture on "+link+" of "+node, func(d discovery) bool { return d.Link == link })
 	}

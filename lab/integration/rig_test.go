@@ -163,6 +163,7 @@ func (r *rig) role(node, name string, args ...string) *lab.Cmd {
 	return r.Command(r.t.Context(), node, roleArgv(r.t, name, args...)...)
 }
 
+// roleArgv is the command line of role.
 func roleArgv(t *testing.T, name string, args ...string) []string {
 	t.Helper()
 	self, err := os.Executable()
