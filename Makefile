@@ -38,7 +38,7 @@ demo: build ## the story, told while it happens, root or not; under 45 s
 	@bin/anyvip-lab demo
 
 # Most of its time goes by waiting for routers: hence more at once than there are processors.
-test: peers ## everything, with the race detector, against real FRR, BIRD, keepalived, PostgreSQL and unbound
+test: peers ## everything, with the race detector, against real FRR, BIRD, keepalived, HAProxy, NGINX, PostgreSQL and unbound
 	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname -- -race -count=1 -timeout 15m -parallel 4 ./...
 
 check: lint ## gofmt, vet, golangci-lint, import rules, the generated reference
@@ -68,7 +68,7 @@ endef
 generate: ## the protocol's Go code, the reference, the table of defaults
 	@$(GO) generate ./...
 
-peers: ## FRR, BIRD, PostgreSQL, unbound, ExaBGP and gobgpd from Debian, when root and missing; starts no service
+peers: ## FRR, BIRD, keepalived, HAProxy, NGINX, PostgreSQL, unbound, ExaBGP and gobgpd from Debian, when root and missing; starts no service
 	@lab/peers.sh
 
 clean: ## remove bin/

@@ -9,6 +9,8 @@ missing=
 [ -x /usr/sbin/keepalived ] || missing="$missing keepalived"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -x /usr/sbin/unbound ] || missing="$missing unbound"
+[ -x /usr/sbin/haproxy ] || missing="$missing haproxy"
+[ -x /usr/sbin/nginx ] || missing="$missing nginx"
 { [ -x /lib/systemd/systemd ] && command -v systemctl >/dev/null; } || missing="$missing systemd"
 command -v dbus-daemon >/dev/null || missing="$missing dbus-daemon"
 command -v ip >/dev/null || missing="$missing iproute2"
@@ -53,7 +55,10 @@ if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends $mis
 	exit 1
 fi
 rm -f "$log"
-case $missing in *unbound*) # nor is there to be a resolver after the next boot
-	! command -v systemctl >/dev/null || systemctl --quiet disable unbound.service unbound-resolvconf.service 2>/dev/null || :
-	;;
-esac
+# Nor is any of them to run after the next boot.
+for service in unbound unbound-resolvconf haproxy nginx; do
+	case $missing in *"${service%-resolvconf}"*)
+		! command -v systemctl >/dev/null || systemctl --quiet disable $service.service 2>/dev/null || :
+		;;
+	esac
+done

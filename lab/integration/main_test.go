@@ -35,6 +35,8 @@ var roles = map[string]func(args []string) error{
 
 	sightName: seeSegment,
 	claimName: claim,
+
+	postgresName: askPostgres,
 }
 
 func TestMain(m *testing.M) {

@@ -160,7 +160,7 @@ func (r *rig) loads(hosts ...string) map[string]client {
 func (c client) answered(n int, since time.Time, server string) {
 	c.t.Helper()
 	c.wait(patience, fmt.Sprintf("%d answers of %s", n, server), func(e load.Event) bool {
-		if e.Kind == load.Result && e.Request.Server == server && e.Request.Started.After(since) {
+		if e.Kind == load.Result && by(e.Request, server) && e.Request.Started.After(since) {
 			n--
 		}
 		return n == 0
@@ -193,6 +193,11 @@ func (c client) lost(moves []move) []load.Event {
 }
 
 func fine(r *load.Request) bool { return r.Failure == "" }
+
+// by says whether a server answered, or a gateway by that name.
+func by(r *load.Request, server string) bool {
+	return r.Server == server || strings.HasSuffix(r.Server, " via "+server)
+}
 
 // frrPath is what FRR says about one path.
 type frrPath struct {

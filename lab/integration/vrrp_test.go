@@ -53,7 +53,7 @@ func (r *rig) moves(loads map[string]client, since time.Time, server string) (ga
 		c.answered(100, since, server)
 		sum := c.stop()
 		first := c.all(func(e load.Event) bool {
-			return e.Kind == load.Result && e.Request.Server == server && e.Request.Started.After(since)
+			return e.Kind == load.Result && by(e.Request, server) && e.Request.Started.After(since)
 		})[0].Request
 		lost := c.all(func(e load.Event) bool {
 			open := e.Kind == load.Result && e.Request.Started.Before(first.Ended) && e.Request.Started.After(first.Started.Add(-movesWithin))

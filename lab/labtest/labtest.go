@@ -36,11 +36,14 @@ var needs = map[string]func() error{
 
 	"keepalived": program("keepalived", "keepalived"),
 	"nft":        program("nftables", "nft"),
+	"haproxy":    program("haproxy", "haproxy"),
+	"nginx":      program("nginx", "nginx"),
+	"postgresql": server("postgresql", "/usr/lib/postgresql/*/bin/initdb"),
 }
 
 // Need skips the test if the machine lacks one of things: "namespaces" (what every
 // lab needs), "root", or a program: "ip", "frr", "bird",
-// "keepalived", "nft". With
+// "keepalived", "nft", "haproxy", "nginx", "postgresql". With
 // ANYVIP_REQUIRE_INTEGRATION=1 it fails the test instead.
 func Need(t testing.TB, things ...string) {
 	t.Helper()
@@ -80,6 +83,16 @@ func program(pkg string, names ...string) func() error {
 			if !found {
 				return fmt.Errorf("%s is not on this machine; install it with `apt-get install %s`", name, pkg)
 			}
+		}
+		return nil
+	}
+}
+
+// server is program for one that its package keeps off the PATH.
+func server(pkg, pattern string) func() error {
+	return func() error {
+		if found, err := filepath.Glob(pattern); err != nil || len(found) == 0 {
+			return fmt.Errorf("there is no %s on this machine; install it with `apt-get install %s`", pattern, pkg)
 		}
 		return nil
 	}
