@@ -11,5 +11,7 @@
 // The sources are read side by side: events of one link, or of the routes, come in order, but a message may be reported
 // just after the route change that it caused. Compare times, not positions.
 //
+// Tap is what the wire is read with, for an instrument of another protocol.
+//
 // Goroutines: one per link and one for the routes; each owns its socket and its state. Run ends when all have.
 package watch

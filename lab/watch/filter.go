@@ -43,8 +43,7 @@ var bgpFilter = [...]unix.SockFilter{
 	18: {Code: pass, K: 0},
 }
 
-func attachFilter(fd int) error {
-	filter := bgpFilter
+func attachFilter(fd int, filter []unix.SockFilter) error {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 		return fmt.Errorf("attach filter: %w", err)

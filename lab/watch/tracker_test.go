@@ -106,7 +106,7 @@ func TestFilterPassesBGPOnly(t *testing.T) {
 	}
 	defer unix.Close(ends[0])
 	defer unix.Close(ends[1])
-	if err := attachFilter(ends[1]); err != nil {
+	if err := attachFilter(ends[1], bgpFilter[:]); err != nil {
 		t.Fatal(err)
 	}
 	mutate := func(p []byte, at int, to byte) []byte {

@@ -49,9 +49,6 @@ func Run(ctx context.Context, c Config, emit func(Event)) error {
 	group.Go(func() error { return routes.run(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
-		for _, w := range wires {
-			w.wake()
-		}
 		routes.close()
 		return nil
 	})
