@@ -130,8 +130,8 @@ func (b *bench) loseAll(ctx context.Context, sp speaker, rows *[len(happenings)]
 		rows[i] = append(rows[i], []string{h.name, sp.name, count(len(l.each)), count(l.requests), count(l.failed), count(l.moved), count(l.each.at(50)), count(l.each.at(100)),
 			millis(l.away.at(50)), millis(l.away.at(100))})
 		if i == politeStop && sp.name == anyvip.name {
-			b.targets = append(b.targets, target{what: fmt.Sprintf("polite stop, new connections lost of %s", count(l.requests)), limit: "0",
-				measured: fmt.Sprintf("%s, of them %s moved", count(l.failed), count(l.moved)), met: l.failed == 0,
+			b.targets = append(b.targets, target{what: "polite stop, new connections lost", limit: "0",
+				measured: fmt.Sprintf("%s of %s, of them %s moved", count(l.failed), count(l.requests), count(l.moved)), met: l.failed == 0,
 				why: "Moved ones were open at the instant in which the ToR spread anew."})
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-const microHead = `## Parts of the daemon: ` + "`go test -bench`" + `
+const microTitle = "Parts of the daemon: `go test -bench`"
 
-- ` + "`Decide`" + `: one decision over 1,000 services with 2,000 checks. Every change of a verdict, session or address costs one.
+const microHead = `- ` + "`Decide`" + `: one decision over 1,000 services with 2,000 checks. Every change of a verdict, session or address costs one.
 - ` + "`AResultThatChangesNothing`" + `: what the loop does with a probe's result while all is well.
 - ` + "`Look`" + `: the kernel is asked when connections to 1 and to 10,000 VIPs last received something, as a drain does.
 - ` + "`Listeners`" + `: the kernel is asked for all listening sockets, as after an event about one.
