@@ -51,7 +51,7 @@ lint:
 	@echo "golangci-lint (the first time compiles it: some minutes)"
 	@$(GO) run $(LINT) run ./...
 
-bench: build peers ## beside BIRD, ExaBGP and gobgpd; writes docs/benchmarks.md; half an hour
+bench: build peers ## beside BIRD, ExaBGP, gobgpd and keepalived; writes docs/benchmarks.md; three quarters of an hour
 	$(call micro,)
 	@bin/anyvip-lab bench --write docs/benchmarks.md --micro bin/bench.txt
 

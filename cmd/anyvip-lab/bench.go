@@ -11,15 +11,15 @@ import (
 
 const benchArgs = "[--quick] [--only NAME] [--write FILE [--micro FILE]]"
 
-// bench measures anyvip beside BIRD, ExaBGP and gobgpd. The programs that its labs run are this command too.
+// bench measures anyvip beside BIRD, ExaBGP, gobgpd and keepalived. The programs that its labs run are this command too.
 func bench(args []string) error {
 	if ok, err := labbench.Role(args); ok {
 		return err
 	}
 	flags := newFlags("bench", benchArgs)
-	quick := flags.Bool("quick", false, "few rounds, and no 10,000 VIPs")
+	quick := flags.Bool("quick", false, "few rounds, and not the largest")
 	only := flags.String("only", "", "one measurement: `NAME` is "+strings.Join(labbench.Names(), ", "))
-	document := flags.String("write", "", "write the document to `FILE`")
+	document := flags.String("write", "", "write the document to `FILE`; with --only: that part of it")
 	micro := flags.String("micro", "", "quote the output of `go test -bench` in `FILE` in the document")
 	if err := flags.Parse(args); err != nil {
 		return errUsage

@@ -23,7 +23,7 @@ var commands = []command{
 	{"watch", watchArgs, "print BGP messages and route changes, with times", watch},
 	{"load", loadArgs, "ask a web service over new connections, and count", load},
 	{"web", webArgs, "be a web server that answers with its name", web},
-	{"bench", benchArgs, "measure anyvip beside BIRD, ExaBGP and gobgpd", bench},
+	{"bench", benchArgs, "measure anyvip beside BIRD, ExaBGP, gobgpd and keepalived", bench},
 	{"host", hostArgs, "be a host that waits; first run lines like `ip route add ...`", host},
 }
 

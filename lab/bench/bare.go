@@ -24,8 +24,8 @@ func (b *bench) upBare(ctx context.Context, p plan, daemon []string) (s *site, e
 		config: func([]server) string { return "" },
 		node:   func(n *lab.Node, _ string) { n.Image = "debian" },
 	}
-	s = &site{plan: p, cancel: cancel}
-	if err = s.start(ctx, b.Binaries); err != nil {
+	s = &site{plan: p, stage: stage{cancel: cancel}}
+	if err = s.start(ctx, b.Binaries, s.topology); err != nil {
 		s.down(&err)
 	}
 	return s, err

@@ -45,19 +45,34 @@ type Size struct {
 	losers    int           // how many of the speakers lose connections, anyvip first
 	flows     int           // established connections
 	changes   int           // how often a server leaves and returns
+	paces     []pace        // how often a VRRP router is lost
+	elections []election    // virtual routers that are many, or have many VIPs
+	losses    int           // how often the Active one of those is lost
+	rest      time.Duration // over which their CPU is counted
+	aftermath time.Duration // for which they are watched after a takeover: longer than the rounds of announcements
+	strain    time.Duration // how long a machine is busy; 0: not at all
+	strained  int           // how many of the daemons then, anyvip first
 }
 
 // The sizes: for the document, for a look, for a test of the program itself.
 var (
 	Full = Size{tors: tors, rounds: 200, kills: 30, killTors: tors, many: []int{1_000, 10_000}, manyTors: tors, batches: 20, patience: 20 * time.Second, commands: 1_000,
 		memory: []int{1, 1_000, 10_000}, steady: 5 * time.Second, checks: []int{1, 100, 1_000}, processes: 100, window: 30 * time.Second,
-		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 12}
-	Quick = Size{tors: tors, rounds: 10, kills: 2, killTors: []router{torBIRD}, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
-		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, processes: 1, window: 8 * time.Second,
-		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 3}
+		stops: 10_000, deaths: 4_000, losers: 3, flows: 300, changes: 12,
+		paces:     []pace{{time.Second, 5, partings}, {100 * time.Millisecond, 8, partings}, {10 * time.Millisecond, 16, partings}},
+		elections: []election{{1, 1_000, time.Second}, {1, 1_000, 10 * time.Millisecond}, {255, 1, time.Second}}, losses: 3, rest: 15 * time.Second, aftermath: 5500 * time.Millisecond,
+		strain: time.Minute, strained: 4}
+	Quick = Size{tors: tors, rounds: 5, kills: 2, killTors: []router{torBIRD}, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
+		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, processes: 1, window: 6 * time.Second,
+		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 3,
+		paces:  []pace{{time.Second, 1, []parting{partingSilence, partingStop}}, {10 * time.Millisecond, 1, partings}},
+		strain: 15 * time.Second, strained: 2}
 	Smoke = Size{tors: []router{torBIRD}, rounds: 1, kills: 1, killTors: []router{torBIRD}, many: []int{10}, manyTors: []router{torBIRD}, batches: 1, commands: 1,
 		memory: []int{1}, checks: []int{1}, processes: 1, window: time.Second,
-		stops: 1, losers: 1, flows: 30, changes: 1}
+		stops: 1, losers: 1, flows: 30, changes: 1,
+		paces:     []pace{{100 * time.Millisecond, 1, []parting{partingSilence, partingStop}}},
+		elections: []election{{2, 5, 100 * time.Millisecond}}, losses: 1, rest: time.Second, aftermath: time.Second,
+		strain: time.Second, strained: 1}
 )
 
 // measurement is one question, with its tables as the answer.
@@ -74,6 +89,9 @@ var measurements = []measurement{
 	{"checks", (*bench).checks},
 	{"lost", (*bench).lost},
 	{"kept", (*bench).kept},
+	{"takeover", (*bench).takeover},
+	{"routers", (*bench).routers},
+	{"busy", (*bench).busy},
 }
 
 // Names are those of the measurements, for Options.Only.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/anyvip/anyvip/lab"
 )
 
 // idleLimits are the targets by number of checks: percent of a core, and resident memory.
@@ -107,16 +109,35 @@ func (b *bench) idleNow(ctx context.Context, s *site) (i idle, err error) {
 	if err = wait(ctx, b.Size.steady); err != nil {
 		return i, err
 	}
-	before, err := usageOf(ctx, s.lab, server(1).name())
+	all, err := usageOver(ctx, s.lab, b.Size.window, server(1).name())
 	if err != nil {
 		return i, err
 	}
-	start := time.Now()
-	if err = wait(ctx, b.Size.window); err != nil {
-		return i, err
+	return all[0], nil
+}
+
+// usageOver measures the daemons of some nodes for a time.
+func usageOver(ctx context.Context, l *lab.Lab, window time.Duration, nodes ...string) ([]idle, error) {
+	list := make([]idle, len(nodes))
+	began := make([]time.Time, len(nodes))
+	for i, node := range nodes {
+		u, err := usageOf(ctx, l, node)
+		if err != nil {
+			return nil, err
+		}
+		list[i].usage, began[i] = u, time.Now()
 	}
-	after, err := usageOf(ctx, s.lab, server(1).name())
-	i.usage = after
-	i.cpu = float64(after.used-before.used) / float64(time.Since(start)) * 100
-	return i, err
+	if err := wait(ctx, window); err != nil {
+		return nil, err
+	}
+	for i, node := range nodes {
+		before := list[i].used
+		u, err := usageOf(ctx, l, node)
+		if err != nil {
+			return nil, err
+		}
+		list[i].usage = u
+		list[i].cpu = float64(u.used-before) / float64(time.Since(began[i])) * 100
+	}
+	return list, nil
 }

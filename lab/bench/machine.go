@@ -72,6 +72,7 @@ var peers = []peer{
 	{"gobgpd", "gobgpd", []string{"gobgpd", "--version"}},
 	{"FRR", "frr", []string{"/usr/lib/frr/bgpd", "--version"}},
 	{"curl", "curl", []string{"curl", "--version"}}, // ExaBGP's health check runs it
+	{"keepalived", "keepalived", []string{"keepalived", "--version"}},
 }
 
 // Missing says which programs are not on this machine that anyvip is compared with, and how to get them.
@@ -97,7 +98,7 @@ func (p peer) path() (string, error) {
 }
 
 // version asks the program, which may say it on standard error, and among other words: it is the first one that
-// begins with a digit and has a dot.
+// begins with a digit, or a v and a digit, and has a dot.
 func (p peer) version() (string, error) {
 	path, err := p.path()
 	if err != nil {
@@ -108,8 +109,8 @@ func (p peer) version() (string, error) {
 		return "", fmt.Errorf("ask %s for its version: %w", p.name, err)
 	}
 	for word := range strings.FieldsSeq(string(out)) {
-		if word[0] >= '0' && word[0] <= '9' && strings.Contains(word, ".") {
-			return word, nil
+		if number := strings.TrimPrefix(word, "v"); number != "" && number[0] >= '0' && number[0] <= '9' && strings.Contains(number, ".") {
+			return number, nil
 		}
 	}
 	return "", fmt.Errorf("%s does not say its version: %q", p.name, out)

@@ -14,6 +14,8 @@ var roles = map[string]func(ctx context.Context, args []string) error{
 	"ask":     ask,
 	"echo":    echo,
 	"hold":    hold,
+	"sniff":   sniff,
+	"probe":   probe,
 }
 
 // Role runs `anyvip-lab bench ROLE ...`, one of the programs that the labs of this package need, until a signal. ok is

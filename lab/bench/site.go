@@ -65,52 +65,36 @@ func (s server) pairs(more ...string) []string {
 // soon bounds what takes seconds where it works at all.
 const soon = time.Minute
 
-// site is a running lab, with the instrument at the ToR and a shell in s1.
+// site is a stage with the instrument at the ToR and a shell in s1.
 type site struct {
 	plan
-	dir    string
-	lab    *lab.Lab
-	gauge  *feed.Feed[reading]
-	shell  *shell
-	cancel context.CancelFunc
-	feeds  []<-chan struct{} // each closed when that feed has ended
+	stage
+	gauge *feed.Feed[reading]
+	shell *shell
 }
 
 // up brings a site up, with the instrument, and with nothing announced where the speaker has no check of its own.
 func (b *bench) up(ctx context.Context, p plan) (s *site, err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s = &site{plan: p, cancel: cancel}
+	s = &site{plan: p, stage: stage{cancel: cancel}}
 	defer func() {
 		if err != nil {
 			s.down(&err)
 		}
 	}()
-	if err = s.start(ctx, b.Binaries); err != nil {
+	if err = s.start(ctx, b.Binaries, s.topology); err != nil {
 		return s, err
 	}
 	if err = s.startGauge(ctx); err != nil {
 		return s, err
 	}
-	s.shell, err = startShell(ctx, s.lab, server(1).name())
+	s.shell, err = s.startShell(ctx, server(1).name())
 	return s, err
-}
-
-// start brings the lab up.
-func (s *site) start(ctx context.Context, binaries string) (err error) {
-	s.servers = max(s.servers, 1)
-	if s.dir, err = os.MkdirTemp("", "anyvip-bench-"); err != nil {
-		return err
-	}
-	topo, err := s.topology()
-	if err != nil {
-		return err
-	}
-	s.lab, err = lab.Up(ctx, topo, lab.Options{Binaries: binaries})
-	return err
 }
 
 // topology writes the site's files and describes its lab.
 func (s *site) topology() (*lab.Topology, error) {
+	s.servers = max(s.servers, 1)
 	all := servers(s.servers)
 	tor := lab.Node{Name: "tor", Kind: "linux", Hostname: "tor", Sysctls: map[string]string{
 		"net.ipv4.ip_forward": "1", "net.ipv4.fib_multipath_hash_policy": "1"}}
@@ -171,28 +155,6 @@ func (s *site) startGauge(ctx context.Context) (err error) {
 	s.follow(s.gauge.Done())
 	_, err = s.gauge.Wait(ctx, soon, "the instrument is ready", func(r reading) bool { return r.Where == atStart })
 	return err
-}
-
-// follow makes down wait for the end of a feed.
-func (s *site) follow(done <-chan struct{}) { s.feeds = append(s.feeds, done) }
-
-// down takes the site down and adds to err what went wrong with that; nothing is left of the site.
-func (s *site) down(err *error) {
-	s.cancel()
-	errs := []error{*err}
-	if s.shell != nil {
-		s.shell.end()
-	}
-	if s.lab != nil {
-		errs = append(errs, s.lab.Down())
-	}
-	for _, done := range s.feeds {
-		<-done
-	}
-	if s.dir != "" {
-		errs = append(errs, os.RemoveAll(s.dir))
-	}
-	*err = errors.Join(errs...)
 }
 
 // settle waits until all VIPs of s1 are there, or gone, not before since.

@@ -13,7 +13,7 @@ import (
 // One round of everything: that the program measures and tells it. What it
 // measured in a test means nothing.
 func TestBenchMeasuresAndPrintsATableForEachQuestion(t *testing.T) {
-	labtest.Need(t, "namespaces", "ip", "frr", "bird")
+	labtest.Need(t, "namespaces", "ip", "frr", "bird", "keepalived")
 	if err := bench.Missing(); err != nil {
 		labtest.Missing(t, "the programs to compare with", err)
 	}
@@ -35,13 +35,13 @@ func TestBenchMeasuresAndPrintsATableForEachQuestion(t *testing.T) {
 			t.Errorf("the document has no %q", part)
 		}
 	}
-	for _, server := range []string{"anyvip", "BIRD", "ExaBGP", "gobgpd", "resilient group"} {
+	for _, server := range []string{"anyvip", "BIRD", "ExaBGP", "gobgpd", "resilient group", "keepalived"} {
 		if !strings.Contains(out.String(), "| "+server+" ") {
 			t.Errorf("no table has a row for %s", server)
 		}
 	}
-	if n := strings.Count(string(text), "\n## "); n != 9 {
-		t.Errorf("%d sections, want targets, seven questions and the benchmarks of parts", n)
+	if n := strings.Count(string(text), "\n## "); n != 12 {
+		t.Errorf("%d sections, want targets, ten questions and the benchmarks of parts", n)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
