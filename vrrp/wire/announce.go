@@ -22,9 +22,9 @@ import (
 var rounds = [...]time.Duration{0, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second}
 
 const (
-	// burst is how many frames go out in a row before a pause: a neighbour's queue, and
-	// advertisements on the same link, must get through.
-	burst = 64
+	// burst is how many frames go out in a row, and pause from when to when: a neighbour's
+	// queue (1,000 frames on Linux), and advertisements on the same link, must get through.
+	burst = 128
 	pause = time.Millisecond
 
 	stuck = 10 * time.Millisecond // how long to wait while the agent is
@@ -149,7 +149,7 @@ func (a *Announcer) send(now time.Time) time.Duration {
 	slices.SortStableFunc(due, func(x, y *queued) int { return cmp.Compare(x.round, y.round) })
 	for i, q := range due {
 		if i == burst {
-			return pause
+			return pause - time.Since(now)
 		}
 		what := message(q.asks())
 		if err := a.say(q.Announcement, what); err != nil {

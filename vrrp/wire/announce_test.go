@@ -149,7 +149,7 @@ func TestManyAddressesAreAnnouncedRoundByRound(t *testing.T) {
 		if len(got) != 1000*len(rounds) {
 			t.Fatalf("%d frames", len(got))
 		}
-		if d := got[999].at; d > 20*time.Millisecond {
+		if d := got[999].at; d > 10*time.Millisecond {
 			t.Errorf("the first round took %s", d)
 		}
 		row := map[time.Duration]int{}
