@@ -148,7 +148,7 @@ func TestARideIsOfItsFamilyWhereItCan(t *testing.T) {
 	var got []string
 	for _, w := range policy.Decide(in).Routers {
 		for _, r := range w.Rides {
-			got = append(got, w.Name+" "+r.Addr.String())
+			got = append(got, w.Name+" "+r.String())
 		}
 	}
 	if text := strings.Join(got, ", "); text != "outside/ipv4 10.9.0.100, outside/ipv6 2001:db8:9::100" {
