@@ -62,7 +62,7 @@ var (
 		paces:     []pace{{time.Second, 5, partings}, {100 * time.Millisecond, 8, partings}, {10 * time.Millisecond, 16, partings}},
 		elections: []election{{1, 1_000, time.Second}, {1, 1_000, 10 * time.Millisecond}, {255, 1, time.Second}}, losses: 3, rest: 15 * time.Second, aftermath: 5500 * time.Millisecond,
 		strain: time.Minute, strained: 4}
-	Quick = Size{tors: tors, rounds: 5, kills: 2, killTors: []router{torBIRD}, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
+	Quick = Size{tors: []router{torBIRD}, rounds: 10, kills: 2, killTors: []router{torBIRD}, many: []int{1_000}, manyTors: []router{torFRR}, batches: 3, patience: 3 * time.Second, commands: 1,
 		memory: []int{1_000}, steady: 2 * time.Second, checks: []int{100}, processes: 1, window: 6 * time.Second,
 		stops: 1, deaths: 1, losers: 1, flows: 300, changes: 3,
 		paces:  []pace{{time.Second, 1, []parting{partingSilence, partingStop}}, {10 * time.Millisecond, 1, partings}},
