@@ -135,6 +135,17 @@ func TestVRRPPair(t *testing.T) {
 	p.is("s1", "ACTIVE")
 	p.is("s2", "BACKUP")
 
+	t.Log("kill -9 of the agent, and another one at once: what was left answers until s2 does")
+	loads, at = p.loads(), time.Now()
+	p.kill("s1")
+	p.start("s1")
+	gap, failed = p.moves(loads, at, "s2")
+	if failed > 0 || gap > time.Second {
+		t.Errorf("%d requests failed, nobody answered for %s", failed, ms(gap))
+	}
+	p.is("s1", "ACTIVE")
+	p.is("s2", "BACKUP")
+
 	t.Log("the link of the Active server is cut")
 	loads, at = p.loads(), time.Now()
 	if err := p.SetLink("s1:eth1", false); err != nil {

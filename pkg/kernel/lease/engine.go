@@ -268,7 +268,7 @@ func (e *Engine) diskDone(o outcome) {
 			t = &tenure{lease: Lease{Addr: s.addr, Link: link, Index: s.index}}
 			e.tenures[s] = t
 		}
-		t.claim = true
+		t.claim, t.left = true, !t.held()
 	}
 	if len(left) > 0 {
 		e.look.next = time.Time{} // to see which of them are there

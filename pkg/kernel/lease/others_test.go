@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,7 +11,7 @@ import (
 	"github.com/anyvip/anyvip/pkg/vip"
 )
 
-func TestWhatAnEarlierRunLeftIsAdoptedOrRemoved(t *testing.T) {
+func TestWhatAnEarlierRunLeftIsAdoptedOrExpires(t *testing.T) {
 	h := newFakeHost()
 	other := many(2)
 	bubble(t, h, func(a *agent) {
@@ -23,14 +25,28 @@ func TestWhatAnEarlierRunLeftIsAdoptedOrRemoved(t *testing.T) {
 			t.Errorf("before the first set it did %v, and reported %d times", did, a.count())
 		}
 		a.apply(held(v4), candidate(v6))
-		if did := h.said(); !slices.Equal(did, []string{"remove 203.0.0.0 on 5", "remove 2001:db8:10::10 on 5", "renew 192.0.2.10 on 5"}) {
+		if did := h.said(); !slices.Equal(did, []string{"renew 192.0.2.10 on 5"}) {
 			t.Errorf("did %v", did)
+		}
+		for _, x := range []netip.Addr{v6, other[0]} {
+			if f := a.fact(x); f.State != vip.AddressPresent || !f.Ours || f.Detail != "an earlier run left it; it goes when its lifetime is over" {
+				t.Errorf("fact: %+v", f)
+			}
 		}
 		if f := a.fact(v4); f.State != vip.AddressPresent || !f.Ours || a.count() != 1 {
 			t.Errorf("%d reports, fact: %+v", a.count(), f)
 		}
+		time.Sleep(10 * time.Second)
 		if w := a.written(); !slices.Equal(w, []string{v4.String(), v6.String()}) {
 			t.Errorf("file: %v", w)
+		}
+		if did := h.said(); slices.ContainsFunc(did, func(s string) bool { return !strings.HasPrefix(s, "renew 192.0.2.10") }) {
+			t.Errorf("did %v", did)
+		}
+		a.apply(held(v4), held(v6))
+		a.apply(held(v4), candidate(v6))
+		if did := h.said(); !slices.Equal(did, []string{"add 2001:db8:10::10 on 5", "remove 2001:db8:10::10 on 5"}) {
+			t.Errorf("once this run has held it: %v", did)
 		}
 	})
 }

@@ -61,7 +61,11 @@ func (e *Engine) fact(s spot, t *tenure) vip.Address {
 		f.State, f.Ours, f.Link, f.Detail = x.state, true, t.lease.Link, x.detail
 	case t.ours:
 		f.State, f.Ours, f.Link, f.Detail = vip.AddressPresent, true, t.lease.Link, cmp.Or(t.trouble.detail, t.lease.problem())
-		if f.Detail == "" && !t.held() {
+		switch {
+		case f.Detail != "" || t.held():
+		case t.left:
+			f.Detail = "an earlier run left it; it goes when its lifetime is over"
+		default:
 			f.Detail = "it is no longer wanted; removing it"
 		}
 	case t.theirs != nil && t.lease.perch != nil:

@@ -13,6 +13,7 @@ type tenure struct {
 	ours   bool  // we added it, or an earlier run did, and it is there
 	claim  bool  // it may be ours: an earlier run wrote it down, or an answer was lost; the next look tells
 	stale  bool  // ours, but not with the lifetime that it should have
+	left   bool  // an earlier run wrote it down, and this one has not held it: it stays until its lifetime is over
 
 	expires time.Time // ours: when the kernel removes it, at the earliest
 	since   time.Time // ours: since when it is there
@@ -41,6 +42,7 @@ func (t *tenure) want(l Lease) {
 	}
 	t.stale = t.stale || t.ours && lifetime(l.Interval) != lifetime(t.lease.Interval)
 	t.lease, t.wanted = l, true
+	t.left = t.left && !l.Held
 }
 
 // drop notes that the lease is not wanted any more.
@@ -67,8 +69,9 @@ func (t *tenure) toAdd() bool {
 	return t.held() && !t.ours && !t.claim && t.theirs == nil && t.lease.works()
 }
 
-// toRemove reports whether the address is there and should not be.
-func (t *tenure) toRemove() bool { return t.ours && !t.held() }
+// toRemove reports whether the address is there and should not be. What an agent left that
+// was killed answers until its lifetime is over: by then there is a successor.
+func (t *tenure) toRemove() bool { return t.ours && !t.held() && !t.left }
 
 // renewAt is when a renewal is due.
 func (t *tenure) renewAt() time.Time {
@@ -91,8 +94,10 @@ func (t *tenure) took(asked time.Time) {
 // deadlines are when there is something to do.
 func (t *tenure) deadlines(at func(time.Time)) {
 	at(t.retry)
-	if t.ours {
+	if t.ours && !t.left {
 		at(t.renewAt())
+	}
+	if t.ours {
 		at(t.expires)
 	}
 }
