@@ -16,7 +16,9 @@ type Conn interface {
 
 	// Wait returns what has come, oldest first; nothing at until (zero: never) or
 	// after Wake. What it returns is valid until its next call.
-	Wait(until time.Time) ([]Arrival, error)
+	// now is a moment before which nothing came that was not returned: whatever is due by
+	// then is due, and what is due only by the clock may not be, after a stall.
+	Wait(until time.Time) (list []Arrival, now time.Time, err error)
 
 	// Send sends an advertisement out of a link: TTL or hop limit 255, and to a group
 	// of multicast past the routing table, from a MAC (zero: the link's own). To one

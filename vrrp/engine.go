@@ -112,12 +112,12 @@ func (e *Engine) Counts() (received map[Drop]uint64, sent uint64) {
 func (e *Engine) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, e.options.Conn.Wake)()
 	for {
-		arrivals, err := e.options.Conn.Wait(earlier(e.due.first(), e.again))
+		arrivals, now, err := e.options.Conn.Wait(earlier(e.due.first(), e.again))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		e.complain(err)
-		e.turn(arrivals, time.Now())
+		e.turn(arrivals, now)
 	}
 }
 

@@ -47,7 +47,7 @@ func (w *wireFake) refuses(faults map[string]error) {
 	w.refuse = faults
 }
 
-func (w *wireFake) Wait(until time.Time) (list []Arrival, err error) {
+func (w *wireFake) Wait(until time.Time) (list []Arrival, now time.Time, err error) {
 	var timer <-chan time.Time
 	if !until.IsZero() {
 		timer = time.After(time.Until(until))
@@ -61,7 +61,7 @@ func (w *wireFake) Wait(until time.Time) (list []Arrival, err error) {
 	case <-w.wake:
 	case <-timer:
 	}
-	return list, nil
+	return list, time.Now(), nil
 }
 
 func (w *wireFake) Wake() {

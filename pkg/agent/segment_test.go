@@ -37,18 +37,18 @@ func newFakeSegment(seen *transcript) *fakeSegment {
 
 func (f *fakeSegment) Listen([]vrrp.Link) map[string]error { return nil }
 
-func (f *fakeSegment) Wait(until time.Time) ([]vrrp.Arrival, error) {
+func (f *fakeSegment) Wait(until time.Time) ([]vrrp.Arrival, time.Time, error) {
 	var timer <-chan time.Time
 	if !until.IsZero() {
 		timer = time.After(time.Until(until))
 	}
 	select {
 	case a := <-f.arrivals:
-		return []vrrp.Arrival{a}, nil
+		return []vrrp.Arrival{a}, time.Now(), nil
 	case <-f.wake:
 	case <-timer:
 	}
-	return nil, nil
+	return nil, time.Now(), nil
 }
 
 func (f *fakeSegment) Wake() {

@@ -27,6 +27,7 @@ type Conn struct {
 	arrivals           []vrrp.Arrival
 	drained            time.Time // when all sockets were empty last
 	events             [64]unix.EpollEvent
+	ready              int // how many of events were ready when they were asked last
 }
 
 var _ vrrp.Conn = (*Conn)(nil)
@@ -146,20 +147,22 @@ func (c *Conn) Send(name string, mac [6]byte, src, dst netip.Addr, packet []byte
 }
 
 // Wait is vrrp.Conn's.
-func (c *Conn) Wait(until time.Time) ([]vrrp.Arrival, error) {
+func (c *Conn) Wait(until time.Time) (list []vrrp.Arrival, now time.Time, err error) {
 	c.arrivals = c.arrivals[:0]
 	timeout, err := c.setTimer(until)
 	if err != nil {
-		return nil, err
+		return nil, time.Now(), err
 	}
-	n, err := unix.EpollWait(c.epoll, c.events[:], timeout)
-	if errors.Is(err, unix.EINTR) {
-		return nil, nil
+	// A stopped process that goes on finds its waiting interrupted, and whatever it knew is
+	// old: so what there is to read is asked for once more, from a known moment on.
+	if err := c.poll(timeout); err != nil {
+		return nil, time.Now(), err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("wait for packets: %w", err)
+	now = time.Now()
+	if err := c.poll(0); err != nil {
+		return nil, now, err
 	}
-	now := time.Now()
+	n := c.ready
 	full := n == len(c.events)
 	var failed error
 	for _, event := range c.events[:n] {
@@ -172,18 +175,34 @@ func (c *Conn) Wait(until time.Time) ([]vrrp.Arrival, error) {
 			if l == nil {
 				continue // closed here, and held open by a child that is about to begin
 			}
-			more, err := c.receive(l, fd, now)
+			more, err := c.receive(l, fd)
 			full = full || more
 			if err != nil {
 				failed = fmt.Errorf("receive on %s: %w", l.Name, err)
 			}
 		}
 	}
-	if !full {
+	if full {
+		now = time.Now() // a flood does not keep timers waiting
+	} else {
 		c.drained = now
 	}
 	slices.SortStableFunc(c.arrivals, func(a, b vrrp.Arrival) int { return a.At.Compare(b.At) })
-	return c.arrivals, failed
+	return c.arrivals, now, failed
+}
+
+// poll waits so many milliseconds at most for descriptors that are ready.
+func (c *Conn) poll(timeout int) (err error) {
+	for {
+		c.ready, err = unix.EpollWait(c.epoll, c.events[:], timeout)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("wait for packets: %w", err)
+		}
+		timeout = 0
+	}
 }
 
 // setTimer arms the timer, and returns for how many milliseconds EpollWait may block.
@@ -203,7 +222,7 @@ func (c *Conn) setTimer(until time.Time) (timeout int, err error) {
 }
 
 // receive reads what a link has, and says whether there may be more.
-func (c *Conn) receive(l *link, fd int, now time.Time) (more bool, err error) {
+func (c *Conn) receive(l *link, fd int) (more bool, err error) {
 	buffers := &l.buffers[0]
 	if fd == l.claims {
 		buffers = &l.buffers[1]
@@ -222,7 +241,7 @@ func (c *Conn) receive(l *link, fd int, now time.Time) (more bool, err error) {
 			return false, err
 		}
 		if a, ok := parse(buffers[i][:n], from); ok && a.MAC != l.mac {
-			a.Link, a.At = l.Name, c.cameAt(control, now)
+			a.Link, a.At = l.Name, c.cameAt(control, time.Now())
 			c.arrivals = append(c.arrivals, a)
 		}
 	}
@@ -230,7 +249,7 @@ func (c *Conn) receive(l *link, fd int, now time.Time) (more bool, err error) {
 }
 
 // cameAt is when a packet came, by the kernel's wall clock; but not before all sockets
-// were empty last, nor after now, whatever happened to that clock.
+// were empty last, nor after it was read, whatever happened to that clock.
 func (c *Conn) cameAt(control []byte, now time.Time) time.Time {
 	stamp, ok := timestamp(control)
 	if !ok {
