@@ -272,7 +272,7 @@ func seeSegment(args []string) error {
 	}
 	var ad vrrp.Advertisement
 	for {
-		list, err := conn.Wait(time.Time{})
+		list, _, err := conn.Wait(time.Time{})
 		if err != nil {
 			return err
 		}
