@@ -7,9 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/anyvip/anyvip/lab"
@@ -225,10 +223,5 @@ func (p *pair) intact() error {
 
 // explain adds what the servers logged last.
 func (p *pair) explain(err error) error {
-	var b strings.Builder
-	for _, node := range []string{p.node("s1"), p.node("s2")} {
-		lines := slices.Collect(strings.Lines(p.lab.Logs(node)))
-		fmt.Fprintf(&b, "--- log of %s\n%s", node, strings.Join(lines[max(0, len(lines)-15):], ""))
-	}
-	return fmt.Errorf("%w\n%s%s%s", err, &b, p.s1.complaint(), p.sw.complaint())
+	return fmt.Errorf("%w\n%s%s%s", err, p.lastLogged(p.node("s1"), p.node("s2")), p.s1.complaint(), p.sw.complaint())
 }

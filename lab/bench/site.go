@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -213,10 +212,5 @@ func (s *site) intact() error {
 
 // explain adds what the nodes logged last.
 func (s *site) explain(err error) error {
-	var b strings.Builder
-	for _, node := range []string{server(1).name(), "tor"} {
-		lines := slices.Collect(strings.Lines(s.lab.Logs(node)))
-		fmt.Fprintf(&b, "--- log of %s\n%s", node, strings.Join(lines[max(0, len(lines)-15):], ""))
-	}
-	return fmt.Errorf("%w\n%s%s", err, &b, s.shell.complaint())
+	return fmt.Errorf("%w\n%s%s", err, s.lastLogged(server(1).name(), "tor"), s.shell.complaint())
 }

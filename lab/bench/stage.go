@@ -3,8 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/anyvip/anyvip/lab"
 )
@@ -64,4 +67,14 @@ func (s *stage) down(err *error) {
 		errs = append(errs, os.RemoveAll(s.dir))
 	}
 	*err = errors.Join(errs...)
+}
+
+// lastLogged is what some nodes logged last.
+func (s *stage) lastLogged(nodes ...string) string {
+	var b strings.Builder
+	for _, node := range nodes {
+		lines := slices.Collect(strings.Lines(s.lab.Logs(node)))
+		fmt.Fprintf(&b, "--- log of %s\n%s", node, strings.Join(lines[max(0, len(lines)-15):], ""))
+	}
+	return b.String()
 }

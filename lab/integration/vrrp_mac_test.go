@@ -200,7 +200,7 @@ func TestVRRPVirtualMAC(t *testing.T) {
 	loads, at = p.loads(), time.Now()
 	p.kill("s1")
 	smoothly(loads, at, "s2")
-	p.forgets("s1", at, 7*time.Second)
+	p.gone("s1", at, 7*time.Second)
 	time.Sleep(time.Second) // the kernel says that it leaves a group of multicast
 	dead := m.from("eth1", at, time.Now())
 	t.Logf("%d frames from the virtual MAC of a dead agent", len(dead))
@@ -237,28 +237,9 @@ func TestVRRPVirtualMAC(t *testing.T) {
 	if state, err := p.Daemon("s1").Wait(t.Context()); err != nil || state.Ended != "anyvip: exit status 0" {
 		t.Errorf("s1 ended as %q, %v", state.Ended, err)
 	}
-	p.forgets("s1", at, 10*time.Second)
+	p.gone("s1", at, 10*time.Second)
 	m.quiet("eth1", "eth2")
 	m.judge()
-}
-
-// forgets waits until a server has none of the pair's addresses, wherever.
-func (p pair) forgets(node string, since time.Time, limit time.Duration) {
-	p.t.Helper()
-	eventually(p.t, limit+time.Second, func() error {
-		text := p.sh(node, "ip -brief address")
-		for _, a := range []string{pairVIP4, pairVIP6, "fe80::5:100"} {
-			if strings.Contains(text, a+"/") {
-				return fmt.Errorf("%s still has %s", node, a)
-			}
-		}
-		return nil
-	})
-	if d := time.Since(since); d > limit {
-		p.t.Errorf("%s had the addresses for %s, want %s at most", node, ms(d), limit)
-	} else {
-		p.t.Logf("%s: the addresses were gone after %s", node, ms(d))
-	}
 }
 
 // TestVRRPVirtualMACBesideKeepalivedAndFRR: whichever of the three answers, it is one
