@@ -21,6 +21,7 @@ func Decide(in Input) Desired {
 	d.ways[vip.IPv4], d.ways[vip.IPv6] = d.waysOf(vip.IPv4), d.waysOf(vip.IPv6)
 	d.room()
 	d.leased()
+	d.refuses = anyRefused(in.Leases)
 	for i := range in.Services {
 		d.service(&in.Services[i])
 	}

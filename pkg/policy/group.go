@@ -173,6 +173,15 @@ func (d *decider) refusing(s *Service) bool {
 	return d.refusesOf(s)
 }
 
+func anyRefused(leases map[netip.Addr]vip.Address) bool {
+	for _, a := range leases {
+		if a.State == vip.AddressRefused {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *decider) refusesOf(s *Service) bool {
 	if !d.refuses {
 		return false

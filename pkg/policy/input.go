@@ -127,7 +127,7 @@ const (
 	Degraded                      // announced, less preferred
 	Announced
 	Leaving // announced with GRACEFUL_SHUTDOWN, about to be withdrawn
-	Standby // in mode vrrp: takes part, and another router is Active; only Decision has it
+	Standby // in mode vrrp, or fallen back to it: takes part, and another router is Active; only Decision has it
 )
 
 var dispositionNames = [...]string{"pending", "withdrawn", "recovering", "drained", "degraded", "announced", "leaving", "standby"}

@@ -86,9 +86,6 @@ func (d *decider) routers(s *Service, m *ServiceMemory) []AddressDecision {
 // leased notes the addresses that virtual routers bring to this host, also of those
 // that leave: no link has them of its own. An owner's are its own.
 func (d *decider) leased() {
-	for _, a := range d.in.Leases {
-		d.refuses = d.refuses || a.State == vip.AddressRefused
-	}
 	for i := range d.in.Services {
 		s := &d.in.Services[i]
 		if v, _ := s.VirtualRouters(); v != nil && v.Priority != ownerPriority {

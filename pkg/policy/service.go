@@ -13,7 +13,7 @@ import (
 // how it is announced.
 type Service struct {
 	Name          string         `yaml:"name" doc:"unique name, used in status, logs and metrics"`
-	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses. In mode vrrp a network may stand behind one, like 10.0.5.100/24: it only names the segment"`
+	Addresses     []HostPrefix   `yaml:"addresses" doc:"the VIPs; always installed and announced as host addresses. In mode vrrp, and with a fallback, a network may stand behind one, like 10.0.5.100/24: it only names the segment"`
 	Mode          Mode           `yaml:"mode" default:"ecmp" doc:"ecmp: every healthy server announces the VIPs over BGP; vrrp: one healthy server answers for them, on a segment with only layer 2"`
 	Require       Require        `yaml:"require" doc:"which checks must hold: {all: [...]}, {any: [...]}, {at_least: 2, of: [...]}, nested, or none; in place of a check's name also {check: web, scope: dependency} and {service: db}"`
 	Together      string         `yaml:"together" doc:"name of a group: all services that name it are announced while the requirements of each of them hold, and else none; a drain of one is a drain of all, and the longest of their recovery and start delays counts for each. Those in mode vrrp are Active on one server: either one of them has a vrid and the others ride on its virtual router, or each has one and all of these are Active or none is"`

@@ -11,9 +11,9 @@ import (
 )
 
 // act adds, removes and renews, in this order: a takeover waits for nothing, and what
-// leaves a macvlan goes at once with it. What can
-// wait is done a batch at a time, since a batch of IPv6 addresses takes the kernel a
-// while when there are many (doc of BenchmarkTakeover); more is set if some are left.
+// leaves a macvlan goes at once with it. What can wait is done a batch at a time, since a
+// batch of IPv6 addresses takes the kernel a while when there are many (doc of
+// BenchmarkTakeover); more is set if some are left.
 func (e *Engine) act(now time.Time) {
 	e.closed, e.more = false, false
 	if !e.look.done {

@@ -100,8 +100,8 @@ func New(o Options) *Engine {
 }
 
 // Apply replaces the desired set. It does not block, and any goroutine may call it,
-// before Run as well. Nothing is removed before the first call: what an earlier run
-// left behind waits for it.
+// before Run as well. What an earlier run left behind is not removed by it, unless it was
+// held in between.
 func (e *Engine) Apply(leases []Lease) {
 	w := make([]Lease, 0, len(leases))
 	for _, l := range leases {

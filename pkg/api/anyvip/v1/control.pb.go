@@ -583,7 +583,7 @@ type Status struct {
 	// The drains that are in force: the node's first, then by service; also those that
 	// no service shows.
 	Drains []*DrainIntent `protobuf:"bytes,17,rep,name=drains,proto3" json:"drains,omitempty"`
-	// Of services in mode vrrp, by name; also those that are leaving.
+	// Of services in mode vrrp, and of fallbacks, by name; also those that are leaving.
 	Routers       []*VirtualRouter `protobuf:"bytes,18,rep,name=routers,proto3" json:"routers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

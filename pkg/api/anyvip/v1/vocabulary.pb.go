@@ -110,7 +110,8 @@ const (
 	Disposition_LEAVING Disposition_Enum = 6
 	// Taken off by an operator.
 	Disposition_DRAINED Disposition_Enum = 7
-	// In mode vrrp: takes part in the election, and another router is Active.
+	// In mode vrrp, or fallen back to it: takes part in the election, and another router
+	// is Active.
 	Disposition_STANDBY Disposition_Enum = 8
 )
 
