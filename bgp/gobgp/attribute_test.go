@@ -131,11 +131,13 @@ func TestLocalPrefGoesToIBGPAndPrependToEBGPOnly(t *testing.T) {
 }
 
 var (
-	birdUpdates   = regexp.MustCompile(`Import updates: +(\d+)`)
+	birdUpdates   = regexp.MustCompile(`Import updates:(?: +\d+){4} +(\d+)`) // received, rejected, filtered, ignored, accepted
 	birdWithdraws = regexp.MustCompile(`Import withdraws: +(\d+)`)
 )
 
-// birdCounts are the routes that BIRD was told and untold since the session began.
+// birdCounts are the routes that BIRD was told and untold since the session
+// began, without those that it was told again, as it is when a route changes at
+// that moment (makeSure).
 func (r *router) birdCounts() (updates, withdraws string) {
 	out := r.birdc("show protocols all tor")
 	u, w := birdUpdates.FindStringSubmatch(out), birdWithdraws.FindStringSubmatch(out)
