@@ -112,7 +112,11 @@ func TestAnAdministratorsAddressesStay(t *testing.T) {
 	inSubnet := netip.MustParseAddr("192.0.2.20")
 	ip(t, "addr add 192.0.2.20/24 dev eth1")
 	ip(t, "-6 addr add 2001:db8:10::10/64 dev eth1 nodad")
-	all := func() string { return strings.ReplaceAll(ip(t, "addr"), " tentative", "") } // fe80:: is so for a moment
+	all := func() string { return ip(t, "addr") }
+	eventually(t, "both ends of the link have settled", func() bool {
+		a := all()
+		return strings.Count(a, "inet6 fe80::") == 2 && strings.Count(a, "state UP") == 2 && !strings.Contains(a, "tentative")
+	})
 	before := all()
 	m := startMonitor(t)
 	l := leasesOn(t, "eth1", 10*time.Millisecond, inSubnet, v6)
