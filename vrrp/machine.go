@@ -60,6 +60,7 @@ type Machine struct {
 	rivals  discarded // the latest advertisement of one
 	defend  time.Time // no announcement against a rival before
 	spare   bool      // but one when it has gone
+	owed    time.Time // when to announce against one that came before that; zero: it was answered
 
 	do []Do
 }
@@ -99,7 +100,7 @@ func (m *Machine) priority() uint8 {
 
 // Deadline is when to call Tick; zero: nothing is due.
 func (m *Machine) Deadline() (at time.Time) {
-	for _, t := range [...]time.Time{m.timer, m.release, m.retry, m.quiet} {
+	for _, t := range [...]time.Time{m.timer, m.release, m.retry, m.quiet, m.owed} {
 		at = earlier(at, t)
 	}
 	return at
@@ -265,10 +266,20 @@ func (m *Machine) Tick(now time.Time) []Do {
 	if due(m.quiet, now) {
 		m.rivalGone(now)
 	}
+	if due(m.owed, now) {
+		m.against(now)
+	}
 	return m.do
 }
 
+// against announces because of a rival that is there.
+func (m *Machine) against(at time.Time) {
+	m.defend, m.spare, m.owed = at.Add(defence), true, time.Time{}
+	m.want(Announce)
+}
+
 func (m *Machine) rivalGone(now time.Time) {
+	m.owed = time.Time{} // this one is for all
 	if !m.spare && now.Before(m.defend) {
 		m.quiet = m.defend
 		return
@@ -353,7 +364,7 @@ func (m *Machine) stop(now time.Time, cause vip.RouterCause, by netip.Addr) {
 
 func (m *Machine) become(now time.Time, s vip.RouterState, cause vip.RouterCause, by netip.Addr) {
 	m.state, m.cause, m.since, m.by = s, cause, now, by
-	m.retry, m.quiet, m.won = time.Time{}, time.Time{}, false
+	m.retry, m.quiet, m.owed, m.won = time.Time{}, time.Time{}, time.Time{}, false
 }
 
 // setDownTimer sets Active_Down_Timer, from what was heard last on.

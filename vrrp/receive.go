@@ -114,14 +114,17 @@ func (m *Machine) receiveActive(at time.Time, src netip.Addr, a *Advertisement) 
 }
 
 // rival notes that another router was Active, whose announcements the neighbours may
-// have: ours follow at once, and again when it is heard no more. One that says twice in a
-// row what it is yields: see receiveActive.
+// have: ours follow at once, or as soon as they may, and again when it is heard no more.
+// One that says twice in a row what it is yields: see receiveActive.
 func (m *Machine) rival(d discarded) {
-	if m.quiet.IsZero() && !d.at.Before(m.defend) {
-		m.defend, m.spare = d.at.Add(defence), true
-		m.want(Announce)
-	}
 	again := d.src == m.rivals.src && d.at.Sub(m.rivals.at) < d.interval/4
+	switch {
+	case again, !m.quiet.IsZero(): // it was answered, or will be
+	case d.at.Before(m.defend):
+		m.owed = m.defend
+	default:
+		m.against(d.at)
+	}
 	switch {
 	case !again:
 		m.quiet = d.at.Add(3*d.interval + m.skew(d.interval, 1))
