@@ -148,8 +148,8 @@ func (b *bench) aimBurden(e election, ours, theirs burden) {
 		return
 	}
 	what := fmt.Sprintf("VRRP at %s: 1,000 VIPs, ", e.interval)
-	why := fmt.Sprintf("The first one is announced %s ms after the takeover (median), when the kernel has all the addresses, and the others within %s ms more. keepalived's first one: %s ms, the others: %s ms more. "+
-		"anyvip adds, announces and advertises on threads of their own, which share the cores with each other and with what else the agent does about 1,000 new addresses; keepalived does one after the other: see late.",
+	why := fmt.Sprintf("The first one is announced %s ms after the takeover (median), and the others within %s ms more. keepalived's first one: %s ms, the others: %s ms more. "+
+		"anyvip adds, announces and advertises at the same time, on threads that share the cores with each other and with what else the agent does about 1,000 new addresses; keepalived does one after the other: see late.",
 		millis(ours.begun.at(50)), millis(ours.announced.at(50)-ours.begun.at(50)), millis(theirs.begun.at(50)), millis(theirs.announced.at(50)-theirs.begun.at(50)))
 	b.aim(what+"the last one announced after the takeover, max", ours.announced.at(100).Seconds()*1e3, 40, " ms", why)
 	b.aim(what+"the latest advertisement late by, max", ours.late.at(100).Seconds()*1e3, onTime.Seconds()*1e3, " ms", "")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -90,7 +91,7 @@ func New(o Options) (*Agent, error) {
 	if a.conn, err = wire.Open(); err != nil {
 		return nil, err
 	}
-	a.leases = lease.New(lease.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.leasesFound, Log: part(o.Log, "lease")})
+	a.leases = lease.New(lease.Options{StateDir: o.StateDir, Alive: a.Alive, Report: a.leasesFound, Added: a.leasesAdded, Log: part(o.Log, "lease")})
 	a.segment = newSegment(a.leases.Apply, func(l vrrp.Link) announces { return wire.NewAnnouncer(l, a.Alive, part(o.Log, "announce")) })
 	a.vrrp = vrrp.New(vrrp.Options{Conn: a.conn, Host: a.segment, Alive: a.Alive, Report: a.mail.routers, Log: part(o.Log, "vrrp")})
 	a.find = neighbor.New(neighbor.Options{Report: a.mail.neighbors, Log: part(o.Log, "neighbor")})
@@ -137,6 +138,8 @@ func (a *Agent) leasesFound(r lease.Report) {
 	a.segment.found(r)
 	a.mail.leases(r)
 }
+
+func (a *Agent) leasesAdded(list []netip.Addr) { a.segment.added(list) }
 
 func (a *Agent) runVRRP(ctx context.Context) error {
 	if err := wire.Realtime(); err != nil {

@@ -30,6 +30,7 @@ type segment struct {
 	candidates map[string]vrrp.Candidacy
 	answers    map[string]vrrp.Answer
 	present    map[netip.Addr]bool
+	asked      bool // candidates or answers have changed: so have the leases
 
 	// Of Run's goroutine.
 	announcers map[vrrp.Link]*announcer
@@ -67,6 +68,7 @@ func (s *segment) change(f func()) {
 // moment.
 func (s *segment) want(list []vrrp.Candidacy) {
 	s.change(func() {
+		s.asked = true
 		clear(s.candidates)
 		for _, c := range list {
 			s.candidates[c.Name] = c
@@ -77,6 +79,7 @@ func (s *segment) want(list []vrrp.Candidacy) {
 // Answer is vrrp.Host's.
 func (s *segment) Answer(a vrrp.Answer) {
 	s.change(func() {
+		s.asked = true
 		if a.Held {
 			s.answers[a.Router] = a
 		} else {
@@ -95,6 +98,15 @@ func (s *segment) found(r lease.Report) {
 	})
 }
 
+// added takes addresses that have come onto this host since.
+func (s *segment) added(list []netip.Addr) {
+	s.change(func() {
+		for _, addr := range list {
+			s.present[addr] = true
+		}
+	})
+}
+
 // run works until ctx ends.
 func (s *segment) run(ctx context.Context) error {
 	defer s.end()
@@ -105,27 +117,43 @@ func (s *segment) run(ctx context.Context) error {
 		case <-s.wake:
 		}
 		s.mu.Lock()
-		leases, announcements := s.wanted()
+		asked, leases := s.asked, []lease.Lease(nil)
+		if s.asked = false; asked {
+			leases = s.wanted()
+		}
+		announcements := s.announcements()
 		s.mu.Unlock()
-		s.leases(leases)
+		if asked {
+			s.leases(leases)
+		}
 		s.announce(ctx, announcements)
 	}
 }
 
-// wanted are the leases: of what is answered for, and of what may be; and what is to be
-// announced on each link.
-func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]wire.Announcement) {
-	announcements = map[vrrp.Link][]wire.Announcement{}
+// announcements are what is to be announced on each link: what is answered for, and is
+// on this host.
+func (s *segment) announcements() map[vrrp.Link][]wire.Announcement {
+	lists := map[vrrp.Link][]wire.Announcement{}
+	for _, name := range slices.Sorted(maps.Keys(s.answers)) {
+		a := s.answers[name]
+		for _, x := range a.Addresses {
+			if a.Announce > 0 && s.present[x.Addr] && (a.Heir == vrrp.Heir{} || a.Heir.Interface == x.Interface) {
+				lists[x.Interface] = append(lists[x.Interface],
+					wire.Announcement{Addr: x.Addr, MAC: x.MAC, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
+			}
+		}
+	}
+	return lists
+}
+
+// wanted are the leases: of what is answered for, and of what may be.
+func (s *segment) wanted() (leases []lease.Lease) {
 	held := map[netip.Addr]bool{}
 	for _, name := range slices.Sorted(maps.Keys(s.answers)) {
 		a := s.answers[name]
 		for _, x := range a.Addresses {
 			held[x.Addr] = true
 			leases = append(leases, leaseOf(x, a.Interval, true))
-			if a.Announce > 0 && s.present[x.Addr] && (a.Heir == vrrp.Heir{} || a.Heir.Interface == x.Interface) {
-				announcements[x.Interface] = append(announcements[x.Interface],
-					wire.Announcement{Addr: x.Addr, MAC: x.MAC, Count: a.Announce, Refresh: a.Refresh, Heir: a.Heir.MAC, Probe: a.Probe})
-			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.candidates)) {
@@ -136,7 +164,7 @@ func (s *segment) wanted() (leases []lease.Lease, announcements map[vrrp.Link][]
 			}
 		}
 	}
-	return leases, announcements
+	return leases
 }
 
 func leaseOf(a vrrp.Address, interval time.Duration, held bool) lease.Lease {

@@ -24,16 +24,17 @@ func TestTheVirtualMACComesAllTheWay(t *testing.T) {
 	}
 	s := newSegment(nil, nil)
 	s.want(c)
-	leases, _ := s.wanted()
+	leases := s.wanted()
 	if len(leases) != 2 || leases[0].MAC != mac || leases[1].MAC != mac || leases[0].Held || leases[0].Index != 2 {
 		t.Errorf("candidates: %+v", leases)
 	}
 	s.Answer(vrrp.Answer{Router: "web", Addresses: c[0].Addresses(), Held: true, Announce: 1})
 	s.found(lease.Report{Addresses: map[netip.Addr]vip.Address{one: {State: vip.AddressPresent}}})
-	leases, announcements := s.wanted()
+	leases = s.wanted()
 	if len(leases) != 2 || leases[0].MAC != mac || leases[1].MAC != mac || !leases[0].Held {
 		t.Errorf("held: %+v", leases)
 	}
+	announcements := s.announcements()
 	if list := announcements[vrrp.Link{Name: "eth0", Index: 2}]; len(list) != 1 || list[0].MAC != mac || list[0].Addr != one {
 		t.Errorf("announced: %+v", announcements)
 	}

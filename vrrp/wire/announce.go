@@ -24,8 +24,10 @@ var rounds = [...]time.Duration{0, 100 * time.Millisecond, 500 * time.Millisecon
 const (
 	// burst is how many frames go out in a row, and pause from when to when: a neighbour's
 	// queue (1,000 frames on Linux), and advertisements on the same link, must get through.
-	burst = 128
-	pause = time.Millisecond
+	burst = 500
+	pause = 4 * time.Millisecond
+
+	fresh = 100 * time.Millisecond // how long the link is taken to have the MAC that it had
 
 	stuck = 10 * time.Millisecond // how long to wait while the agent is
 )
@@ -43,6 +45,8 @@ type Announcer struct {
 	say     func(Announcement, message) error // sends one frame
 	queue   []queued
 	fd      int
+	opened  time.Time // when fd was
+	rest    time.Time // no frame before
 	mac     net.HardwareAddr
 	router  bool // IPv6 forwarding is on: the R flag of neighbor advertisements
 	failing string
@@ -116,7 +120,9 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 		q, known := old[w.Addr]
 		if !known || w.Count > q.Count || w.MAC != q.MAC {
 			q = queued{Announcement: w, began: now, next: now}
-			a.close() // the link may have another MAC by now
+			if now.Sub(a.opened) > fresh { // many come in several lists
+				a.close() // the link may have another MAC by now
+			}
 		}
 		q.Refresh = w.Refresh
 		a.queue = append(a.queue, q)
@@ -127,6 +133,9 @@ func (a *Announcer) take(list []Announcement, now time.Time) {
 // earliest goes first, so that the first round of all comes before the second of any, and
 // before every probe.
 func (a *Announcer) send(now time.Time) time.Duration {
+	if now.Before(a.rest) { // another list has come meanwhile
+		return a.rest.Sub(now)
+	}
 	if len(a.queue) > 0 && !a.alive() {
 		return stuck
 	}
@@ -149,7 +158,8 @@ func (a *Announcer) send(now time.Time) time.Duration {
 	slices.SortStableFunc(due, func(x, y *queued) int { return cmp.Compare(x.round, y.round) })
 	for i, q := range due {
 		if i == burst {
-			return pause - time.Since(now)
+			a.rest = now.Add(pause)
+			return time.Until(a.rest)
 		}
 		what := message(q.asks())
 		if err := a.say(q.Announcement, what); err != nil {
@@ -263,6 +273,7 @@ func (a *Announcer) open() (err error) {
 	}
 	a.mac = ifi.HardwareAddr
 	a.router = forwards6(a.link.Name)
+	a.opened = time.Now()
 	a.fd, err = openFrames()
 	return err
 }

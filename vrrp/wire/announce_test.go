@@ -167,6 +167,23 @@ func TestManyAddressesAreAnnouncedRoundByRound(t *testing.T) {
 	})
 }
 
+// Another list does not cut a pause short.
+func TestAListThatComesDuringAPauseWaits(t *testing.T) {
+	inBubble(t, func(s *speaker) {
+		s.Set(many(burst + 1))
+		time.Sleep(pause / 4)
+		s.Set(many(burst + 2))
+		time.Sleep(pause / 4)
+		if got := s.took(); len(got) != burst {
+			t.Errorf("%d frames", len(got))
+		}
+		time.Sleep(pause)
+		if got := s.took(); len(got) != 2 || got[0].at != pause {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 // Every address is asked for once, and no announcement waits for that.
 func TestProbesComeBehindTheFirstRound(t *testing.T) {
 	inBubble(t, func(s *speaker) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -77,8 +78,16 @@ func (e *Engine) carryOut(v verb, list []spot) {
 		for i, s := range batch {
 			requests[i] = request{v, s, lifetime(e.tenures[s].lease.Interval)}
 		}
+		var added []netip.Addr
 		for i, err := range e.host.do(requests) {
-			e.note(v, e.tenures[batch[i]], err, asked)
+			t := e.tenures[batch[i]]
+			e.note(v, t, err, asked)
+			if v == add && err == nil {
+				added = append(added, t.lease.Addr)
+			}
+		}
+		if len(added) > 0 {
+			e.options.Added(added)
 		}
 	}
 }

@@ -50,7 +50,13 @@ type Options struct {
 	StateDir string       // leases.json is kept here; made if missing
 	Alive    func() bool  // asked before addresses are added or renewed: false while the agent is stuck
 	Report   func(Report) // called from Run's goroutine; must not block
-	Log      *slog.Logger
+
+	// Added is told of addresses as soon as they are there, before the Report that has
+	// them: many take the kernel a while, and who announces them need not wait for the
+	// last. Called from Run's goroutine; must not block.
+	Added func([]netip.Addr)
+
+	Log *slog.Logger
 }
 
 // Report is what the engine tells its owner: a whole value, replaced not merged, and

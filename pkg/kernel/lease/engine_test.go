@@ -139,6 +139,9 @@ func TestATakeoverOfManyIsOnePass(t *testing.T) {
 		if a.count() != n+1 {
 			t.Errorf("%d reports", a.count()-n)
 		}
+		if early := slices.Concat(a.early...); len(early) != 1000 || len(a.early) < 10 {
+			t.Errorf("%d addresses were told of before the report, in %d parts", len(early), len(a.early))
+		}
 		if lines := a.log.count("address added"); lines != 1 || !a.log.has("count=1000") {
 			t.Errorf("log: %s", a.log)
 		}

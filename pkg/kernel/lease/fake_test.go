@@ -293,8 +293,10 @@ type agent struct {
 
 	mu      sync.Mutex
 	reports []Report
-	dead    bool          // what Alive says the opposite of
-	hold    time.Duration // how long Report holds the engine up
+	added   [][]netip.Addr // since the latest report
+	early   [][]netip.Addr // before it
+	dead    bool           // what Alive says the opposite of
+	hold    time.Duration  // how long Report holds the engine up
 }
 
 func newAgent(t *testing.T, dir string) *agent {
@@ -305,12 +307,14 @@ func newAgent(t *testing.T, dir string) *agent {
 		Report: func(r Report) {
 			a.mu.Lock()
 			a.reports = append(a.reports, r)
+			a.early, a.added = a.added, nil
 			hold := a.hold
 			a.hold = 0
 			a.mu.Unlock()
 			time.Sleep(hold)
 		},
-		Log: slog.New(slog.NewTextHandler(a.log, nil)),
+		Added: func(list []netip.Addr) { a.set(func() { a.added = append(a.added, list) }) },
+		Log:   slog.New(slog.NewTextHandler(a.log, nil)),
 	})
 	return a
 }

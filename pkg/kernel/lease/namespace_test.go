@@ -278,7 +278,8 @@ func hold() error {
 			}
 			fmt.Println()
 		},
-		Log: slog.New(slog.DiscardHandler),
+		Added: func([]netip.Addr) {},
+		Log:   slog.New(slog.DiscardHandler),
 	})
 	e.Apply(l)
 	ctx, cancel := context.WithCancel(context.Background())
