@@ -223,6 +223,7 @@ func TestADefaultRouteOfAKilledRunIsAdopted(t *testing.T) {
 	ctx := t.Context()
 	ended := make(chan error, 1)
 	go func() { ended <- a.engine.Run(ctx) }()
+	t.Cleanup(func() { <-ended }) // it still writes into dir
 	eventually(t, "the first report", func() bool { return len(a.all()) > 0 })
 	if r := a.all()[0]; len(r.Defaults) != 2 || hopsOf(r.Defaults[0]) != "10.0.0.1 10.0.1.1" || hopsOf(r.Defaults[1]) != "2001:db8::1 fe80::1%eth1" {
 		t.Errorf("the first report says %+v", r.Defaults)
