@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -69,9 +70,9 @@ func TestFRRShowsEveryAttribute(t *testing.T) {
 	d := desired(p)
 	d.Announcements = []vip.Announcement{full("192.0.2.10"), full("2001:db8:10::10")}
 	n := startNode(t, d)
-	t.Logf("first Established after %s", n.waitUp("tor", 2*patience))
+	t.Logf("first Established after %s", n.waitUp("tor", 5*time.Second))
 	for prefix, family := range map[string]string{"192.0.2.10/32": "ipv4", "2001:db8:10::10/128": "ipv6"} {
-		eventually(t, patience, prefix+" at FRR", func() bool { return len(r.frrPaths(family, prefix)) == 1 })
+		eventually(t, 2*time.Second, prefix+" at FRR", func() bool { return len(r.frrPaths(family, prefix)) == 1 })
 		got := r.frrPaths(family, prefix)[0]
 		if got.MED != 77 || got.Origin != "IGP" || got.ASPath.String != "65101 65101 65101 65101" ||
 			got.Community.String != "65000:100 graceful-shutdown" || got.Large.String != "65000:1:2" || got.Extended != nil {
@@ -81,7 +82,7 @@ func TestFRRShowsEveryAttribute(t *testing.T) {
 			t.Errorf("%s at FRR: next hop %v, want %s", prefix, got.NextHops, want)
 		}
 	}
-	eventually(t, patience, "sent equals announced", func() bool {
+	eventually(t, time.Second, "sent equals announced", func() bool {
 		for _, a := range d.Announcements {
 			if got, ok := n.sent("tor")[a.Prefix]; !ok || !got.Equal(a) {
 				return false
@@ -106,9 +107,9 @@ func TestLocalPrefGoesToIBGPAndPrependToEBGPOnly(t *testing.T) {
 		"outside": {"BGP.as_path: 65101 65101 65101 65101\n", "BGP.local_pref: 100", "BGP.med: 77"},
 	} {
 		r := map[string]*router{"inside": inside, "outside": outside}[peer]
-		n.waitUp(peer, 2*patience)
+		n.waitUp(peer, 5*time.Second)
 		show := func() string { return r.birdc("show route all 192.0.2.10/32") }
-		eventually(t, patience, "route at "+peer, func() bool { return strings.Contains(show(), "BGP.origin: IGP") })
+		eventually(t, time.Second, "route at "+peer, func() bool { return strings.Contains(show(), "BGP.origin: IGP") })
 		for _, w := range want {
 			if !strings.Contains(show(), w) {
 				t.Errorf("%s lacks %q:\n%s", peer, w, show())
@@ -117,14 +118,14 @@ func TestLocalPrefGoesToIBGPAndPrependToEBGPOnly(t *testing.T) {
 		if strings.Contains(show(), "ext_community") {
 			t.Errorf("the marker left to %s:\n%s", peer, show())
 		}
-		eventually(t, patience, "sent equals announced", func() bool { return n.sent(peer)[d.Announcements[0].Prefix].Equal(d.Announcements[0]) })
+		eventually(t, time.Second, "sent equals announced", func() bool { return n.sent(peer)[d.Announcements[0].Prefix].Equal(d.Announcements[0]) })
 	}
 	n.apply(func(d *bgp.Desired) {
 		a := d.Announcements[0]
 		a.Prepend = 1
 		d.Announcements = []vip.Announcement{a}
 	})
-	eventually(t, patience, "another prepend", func() bool {
+	eventually(t, time.Second, "another prepend", func() bool {
 		return strings.Contains(outside.birdc("show route all 192.0.2.10/32"), "BGP.as_path: 65101 65101\n")
 	})
 }
@@ -152,8 +153,8 @@ func TestAttributesChangeInOneUpdateWithoutWithdraw(t *testing.T) {
 	d := desired(peerOf(r, "tor"))
 	d.Announcements = []vip.Announcement{host("192.0.2.10")}
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
-	eventually(t, patience, "route", func() bool { u, _ := r.birdCounts(); return u == "1" })
+	n.waitUp("tor", 5*time.Second)
+	eventually(t, time.Second, "route", func() bool { u, _ := r.birdCounts(); return u == "1" })
 	since := n.session("tor").Since
 	for i, change := range []func(*vip.Announcement){
 		func(a *vip.Announcement) { a.MED = 50 },
@@ -168,13 +169,13 @@ func TestAttributesChangeInOneUpdateWithoutWithdraw(t *testing.T) {
 			d.Announcements = []vip.Announcement{a}
 		})
 		want := fmt.Sprint(i + 2)
-		eventually(t, patience, "update "+want, func() bool { u, _ := r.birdCounts(); return u >= want })
+		eventually(t, time.Second, "update "+want, func() bool { u, _ := r.birdCounts(); return u >= want })
 		if u, w := r.birdCounts(); u != want || w != "0" {
 			t.Errorf("change %d: BIRD counts %s updates and %s withdraws, want %s and 0", i, u, w, want)
 		}
 	}
 	n.apply(func(*bgp.Desired) {}) // the same again
-	eventually(t, patience, "a pass", func() bool { return true })
+	eventually(t, time.Second, "a pass", func() bool { return true })
 	if u, _ := r.birdCounts(); u != "6" {
 		t.Errorf("BIRD counts %s updates after an Apply of the same", u)
 	}
@@ -198,18 +199,18 @@ func TestIPv4OverAnIPv6SessionNeedsExtendedNextHop(t *testing.T) {
 			d := desired(p)
 			d.Announcements = []vip.Announcement{host("192.0.2.10"), host("2001:db8:10::10")}
 			n := startNode(t, d)
-			n.waitUp("tor", 2*patience)
-			eventually(t, patience, "ipv6 route", func() bool { return strings.Contains(r.birdc("show route"), "2001:db8:10::10/128") })
+			n.waitUp("tor", 5*time.Second)
+			eventually(t, time.Second, "ipv6 route", func() bool { return strings.Contains(r.birdc("show route"), "2001:db8:10::10/128") })
 			want := 1
 			if extended {
 				want = 2
-				eventually(t, patience, "ipv4 route by way of an ipv6 next hop", func() bool {
+				eventually(t, time.Second, "ipv4 route by way of an ipv6 next hop", func() bool {
 					return strings.Contains(r.birdc("show route all 192.0.2.10/32"), "BGP.next_hop: "+r.us6.String())
 				})
 			} else if strings.Contains(r.birdc("show route"), "192.0.2.10") {
 				t.Error("ipv4 went to a peer that cannot take it")
 			}
-			eventually(t, patience, "sent", func() bool { return len(n.sent("tor")) == want })
+			eventually(t, time.Second, "sent", func() bool { return len(n.sent("tor")) == want })
 			if got := n.session("tor").Families; len(got) != want {
 				t.Errorf("families %v", got)
 			}
@@ -223,17 +224,17 @@ func TestIPv6OverAnIPv4SessionNeedsANextHop(t *testing.T) {
 	d := desired(peerOf(r, "tor"))
 	d.Announcements = []vip.Announcement{host("192.0.2.10"), host("2001:db8:10::10")}
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
-	eventually(t, patience, "ipv4 sent", func() bool { return len(n.sent("tor")) == 1 })
+	n.waitUp("tor", 5*time.Second)
+	eventually(t, time.Second, "ipv4 sent", func() bool { return len(n.sent("tor")) == 1 })
 	since := n.session("tor").Since
 	n.apply(func(d *bgp.Desired) { d.Peers[0].NextHop6 = r.us6 })
-	eventually(t, patience, "ipv6 sent", func() bool { return len(n.sent("tor")) == 2 })
-	eventually(t, patience, "ipv6 route", func() bool {
+	eventually(t, time.Second, "ipv6 sent", func() bool { return len(n.sent("tor")) == 2 })
+	eventually(t, time.Second, "ipv6 route", func() bool {
 		return strings.Contains(r.birdc("show route all"), "BGP.next_hop: "+r.us6.String())
 	})
 	n.apply(func(d *bgp.Desired) { d.Peers[0].NextHop6 = netip.Addr{} })
-	eventually(t, patience, "ipv6 withdrawn", func() bool { return !strings.Contains(r.birdc("show route"), "2001:db8") })
-	eventually(t, patience, "ipv6 not sent", func() bool { return len(n.sent("tor")) == 1 })
+	eventually(t, time.Second, "ipv6 withdrawn", func() bool { return !strings.Contains(r.birdc("show route"), "2001:db8") })
+	eventually(t, time.Second, "ipv6 not sent", func() bool { return len(n.sent("tor")) == 1 })
 	if n.session("tor").Since != since {
 		t.Error("the session flapped")
 	}

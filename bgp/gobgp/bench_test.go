@@ -164,7 +164,7 @@ func BenchmarkApplyToWire(b *testing.B) {
 			base := hosts(others)
 			d.Announcements = base
 			n := startNode(b, d)
-			n.waitUp("tor", 2*patience)
+			n.waitUp("tor", 5*time.Second)
 			p.wait(b, others)
 			one := host("192.0.2.10")
 			var took []time.Duration
@@ -200,7 +200,7 @@ func BenchmarkPeersTable(b *testing.B) {
 					d := p.desired()
 					d.ImportDefault = importDefault
 					n := startNode(b, d)
-					n.waitUp("tor", 2*patience)
+					n.waitUp("tor", 5*time.Second)
 					before, cpuBefore := heapInUse(), cpuTime(b)
 					start := time.Now()
 					p.send(b, count, each)
@@ -249,7 +249,7 @@ func BenchmarkManyRoutes(b *testing.B) {
 			d := p.desired()
 			d.AllowedPrefixes = append(d.AllowedPrefixes, netip.MustParsePrefix("10.200.0.0/16"))
 			n := startNode(b, d)
-			n.waitUp("tor", 2*patience)
+			n.waitUp("tor", 5*time.Second)
 			all := hosts(count)
 			var took []time.Duration
 			for i := 0; b.Loop(); i++ {

@@ -70,31 +70,31 @@ func TestEveryPeersDefaultRoutesAreToldAndGoNoFurther(t *testing.T) {
 	fromFRR, fromBIRD := fmt.Sprintf("ipv4 %s, ipv6 %s", f.them, f.them6), fmt.Sprintf("ipv4 %[1]s%%%[2]s, ipv6 %[1]s%%%[2]s", linkThem, b.link)
 	n.waitHops("FRR", fromFRR, 8*time.Second)
 	n.waitHops("BIRD", fromBIRD, 8*time.Second)
-	n.waitUp("listener", 2*patience)
+	n.waitUp("listener", 8*time.Second)
 	since := []time.Time{n.session("FRR").Since, n.session("BIRD").Since}
 
 	for i := range 10 {
 		b.birdc("disable s4")
-		took := n.waitHops("BIRD", strings.Split(fromBIRD, ", ")[1], patience)
+		took := n.waitHops("BIRD", strings.Split(fromBIRD, ", ")[1], time.Second)
 		b.birdc("enable s4")
-		back := n.waitHops("BIRD", fromBIRD, patience)
+		back := n.waitHops("BIRD", fromBIRD, time.Second)
 		if i == 9 {
 			t.Logf("a withdraw is told within %s of birdc's return, a new one within %s", took, back)
 		}
 	}
 	n.apply(func(d *bgp.Desired) { d.ImportDefault = false })
-	n.waitHops("FRR", "", patience)
-	n.waitHops("BIRD", "", patience)
+	n.waitHops("FRR", "", time.Second)
+	n.waitHops("BIRD", "", time.Second)
 	b.birdc("disable s6")
 	n.apply(func(d *bgp.Desired) { d.ImportDefault = true })
-	n.waitHops("FRR", fromFRR, patience)
-	n.waitHops("BIRD", strings.Split(fromBIRD, ", ")[0], patience)
+	n.waitHops("FRR", fromFRR, time.Second)
+	n.waitHops("BIRD", strings.Split(fromBIRD, ", ")[0], time.Second)
 	if n.session("FRR").Since != since[0] || n.session("BIRD").Since != since[1] {
 		t.Error("a session flapped")
 	}
 
 	n.apply(func(d *bgp.Desired) { d.Announcements = d.Announcements[1:] }) // goes out behind whatever came in
-	eventually(t, patience, "the withdraw", func() bool { _, w := listener.birdCounts(); return w == "1" })
+	eventually(t, time.Second, "the withdraw", func() bool { _, w := listener.birdCounts(); return w == "1" })
 	u, _ := listener.birdCounts()
 	if got := listener.birdc("show route"); u != "1" || strings.Count(got, "unicast") != 1 || !strings.Contains(got, "2001:db8:10::10/128") {
 		t.Errorf("the listener was told %s IPv4 routes, and has:\n%s", u, got)
@@ -102,8 +102,8 @@ func TestEveryPeersDefaultRoutesAreToldAndGoNoFurther(t *testing.T) {
 	for _, r := range []*router{f, b} {
 		r.kill()
 	}
-	n.waitHops("FRR", "", patience)
-	n.waitHops("BIRD", "", patience)
+	n.waitHops("FRR", "", time.Second)
+	n.waitHops("BIRD", "", time.Second)
 }
 
 // FRR sends its link-local address alone where it has no other.
@@ -243,15 +243,15 @@ func TestAFullTableIsNeitherImportedNorToldOfNorReannounced(t *testing.T) {
 	d.ImportDefault = true
 	d.Announcements = []vip.Announcement{host("192.0.2.10")}
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
-	n.waitUp("listener", 2*patience)
+	n.waitUp("tor", 5*time.Second)
+	n.waitUp("listener", 5*time.Second)
 	p.send(t, routes, 500)
 	n.waitHops("tor", "ipv4 10.0.0.1", 60*time.Second)
 	if got := n.received(t); got != routes+1 {
 		t.Errorf("%d routes received", got)
 	}
 	n.apply(func(d *bgp.Desired) { d.Announcements = append(slices.Clip(d.Announcements), host("192.0.2.11")) })
-	eventually(t, patience, "two routes at the listener", func() bool { u, _ := listener.birdCounts(); return u == "2" })
+	eventually(t, time.Second, "two routes at the listener", func() bool { u, _ := listener.birdCounts(); return u == "2" })
 }
 
 // received is how many routes the raw peer's Adj-RIB-In holds.

@@ -26,21 +26,21 @@ func TestTheASOfAnExternalPeerIsFoundOutAndKept(t *testing.T) {
 		r.up()
 	}
 	n := startNode(t, d)
-	eventually(t, patience, "sessions without an AS", func() bool { return n.session("BIRD").Peer != "" })
+	eventually(t, time.Second, "sessions without an AS", func() bool { return n.session("BIRD").Peer != "" })
 	for name, r := range routers {
-		t.Logf("%s: Established after %s", name, n.waitUp(name, 2*patience))
-		eventually(t, patience, "sent as it was announced", func() bool { return n.sent(name)[a.Prefix].Equal(a) })
+		t.Logf("%s: Established after %s", name, n.waitUp(name, 5*time.Second))
+		eventually(t, time.Second, "sent as it was announced", func() bool { return n.sent(name)[a.Prefix].Equal(a) })
 		if s := n.session(name); s.RemoteAS != 65000 {
 			t.Errorf("%s: AS %d", name, s.RemoteAS)
 		}
 		r.kill()
-		eventually(t, patience, name+" gone", func() bool { return n.session(name).State != vip.Established })
+		eventually(t, time.Second, name+" gone", func() bool { return n.session(name).State != vip.Established })
 		if s := n.session(name); s.RemoteAS != 65000 {
 			t.Errorf("%s: AS %d while it is away", name, s.RemoteAS)
 		}
 		back := time.Now()
 		r.up()
-		n.waitUp(name, 2*patience)
+		n.waitUp(name, 4*time.Second)
 		t.Logf("%s: Established %s after its return", name, n.session(name).Since.Sub(back))
 		if f := n.session(name).Flaps; f != 1 {
 			t.Errorf("%s: %d flaps", name, f)
@@ -60,7 +60,7 @@ func TestAnExternalPeerMayChangeItsASButNotToOurs(t *testing.T) {
 	r := bird(t, "10.7.255.1", as("65000"))
 	r.up()
 	n := startNode(t, desired(external(r, "tor")))
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	for _, step := range []struct {
 		as   string
 		want func(s vip.Session) bool
@@ -134,7 +134,7 @@ func TestWhyAnExternalSessionIsNotUp(t *testing.T) {
 		}
 	})
 	for _, c := range cases {
-		eventually(t, patience, c.name+" is Idle", func() bool {
+		eventually(t, time.Second, c.name+" is Idle", func() bool {
 			s := n.session(c.name)
 			return s.State == vip.Idle && s.Cause == vip.CauseNone
 		})
@@ -148,7 +148,7 @@ func TestAnExternalPeerThatWaitsForOurOpen(t *testing.T) {
 	d := p.desired()
 	d.Peers[0].ASN = 0
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 6*time.Second)
 	if s := n.session("tor"); s.RemoteAS != 65000 {
 		t.Errorf("%+v", s)
 	}

@@ -28,18 +28,18 @@ func TestNothingThatAPeerSendsGoesToAnother(t *testing.T) {
 	d := desired(peerOf(talker, "talker"), peerOf(listener, "listener"))
 	d.Announcements = []vip.Announcement{host("192.0.2.10")}
 	n := startNode(t, d)
-	n.waitUp("talker", 2*patience)
-	n.waitUp("listener", 2*patience)
+	n.waitUp("talker", 5*time.Second)
+	n.waitUp("listener", 5*time.Second)
 	eventually(t, 5*time.Second, "1,050 routes sent by the talker", func() bool {
 		return strings.Contains(talker.birdc("show protocols all tor"), "1050 exported")
 	})
 	n.apply(func(d *bgp.Desired) {
 		d.Announcements = []vip.Announcement{host("192.0.2.10"), host("192.0.2.11")} // goes out behind whatever came in
 	})
-	eventually(t, patience, "two routes at the listener", func() bool {
+	eventually(t, time.Second, "two routes at the listener", func() bool {
 		return strings.Contains(listener.birdc("show route count"), "2 of 2 routes for 2 networks in table master4")
 	})
-	eventually(t, patience, "two sent", func() bool { return len(n.sent("listener")) == 2 })
+	eventually(t, time.Second, "two sent", func() bool { return len(n.sent("listener")) == 2 })
 }
 
 func TestNothingOutsideAllowedPrefixesLeaves(t *testing.T) {
@@ -49,8 +49,8 @@ func TestNothingOutsideAllowedPrefixesLeaves(t *testing.T) {
 	wide := vip.Announcement{Prefix: netip.MustParsePrefix("192.0.2.0/25")} // within, but no host route
 	d.Announcements = []vip.Announcement{host("198.51.100.1"), wide, host("192.0.2.10")}
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
-	eventually(t, patience, "the allowed route", func() bool { return strings.Contains(r.birdc("show route"), "192.0.2.10/32") })
+	n.waitUp("tor", 5*time.Second)
+	eventually(t, time.Second, "the allowed route", func() bool { return strings.Contains(r.birdc("show route"), "192.0.2.10/32") })
 	if u, _ := r.birdCounts(); u != "1" {
 		t.Errorf("BIRD was told %s routes:\n%s", u, r.birdc("show route"))
 	}
@@ -58,9 +58,9 @@ func TestNothingOutsideAllowedPrefixesLeaves(t *testing.T) {
 	n.apply(func(d *bgp.Desired) {
 		d.AllowedPrefixes = append([]netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, d.AllowedPrefixes...)
 	})
-	eventually(t, patience, "what is allowed now", func() bool { return strings.Contains(r.birdc("show route"), "198.51.100.1/32") })
+	eventually(t, time.Second, "what is allowed now", func() bool { return strings.Contains(r.birdc("show route"), "198.51.100.1/32") })
 	n.apply(func(d *bgp.Desired) { d.AllowedPrefixes = d.AllowedPrefixes[:1] })
-	eventually(t, patience, "what is allowed no more", func() bool { return !strings.Contains(r.birdc("show route"), "192.0.2.10") })
+	eventually(t, time.Second, "what is allowed no more", func() bool { return !strings.Contains(r.birdc("show route"), "192.0.2.10") })
 	if n.session("tor").Since != since {
 		t.Error("the session flapped")
 	}

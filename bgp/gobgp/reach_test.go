@@ -58,7 +58,7 @@ protocol bgp tor {
 	d := desired(p)
 	d.Announcements = []vip.Announcement{host("192.0.2.10")}
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 8*time.Second)
 	eventually(t, 5*time.Second, "the route at BIRD", func() bool { return strings.Contains(far.birdc("show route"), "192.0.2.10/32") })
 	if s := n.session("tor"); s.Local != p.LocalAddress {
 		t.Errorf("the session's local address is %s", s.Local)
@@ -85,7 +85,7 @@ func TestTTLSecurityWithFRR(t *testing.T) {
 	p := peerOf(r, "tor")
 	p.TTLSecurity = true
 	n := startNode(t, desired(p))
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	n.apply(func(d *bgp.Desired) { d.Peers[0].TTLSecurity = false })
 	eventually(t, 12*time.Second, "a cause without ttl_security", func() bool {
 		s := n.session("tor")

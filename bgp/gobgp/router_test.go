@@ -154,9 +154,6 @@ func run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// patience is for what comes in milliseconds, on a machine that does a lot besides.
-const patience = 5 * time.Second
-
 // eventually polls until ok is true.
 func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +34,7 @@ func TestTCPMD5(t *testing.T) {
 		})
 		for _, name := range []string{"BIRD", "FRR"} {
 			if try.detail == "" {
-				n.waitUp(name, 2*patience)
+				n.waitUp(name, 5*time.Second)
 				continue
 			}
 			eventually(t, 6*time.Second, name+" says "+try.detail, func() bool {
@@ -52,7 +51,7 @@ func TestTTLSecurity(t *testing.T) {
 	p := peerOf(r, "tor")
 	p.TTLSecurity = true
 	n := startNode(t, desired(p))
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	n.apply(func(d *bgp.Desired) { d.Peers[0].TTLSecurity, d.Peers[0].HoldTime = false, 3*time.Second })
 	// BIRD takes the connection, and drops what comes on it sooner or later.
 	eventually(t, 12*time.Second, "a cause", func() bool {
@@ -152,33 +151,27 @@ func TestAKilledRouterIsPeeredAgainWithin3s(t *testing.T) {
 		}
 	})
 	for _, k := range killed {
-		n.waitUp(k.name, 2*patience)
+		n.waitUp(k.name, 8*time.Second)
 	}
 	for _, k := range killed {
 		k.r.kill()
 	}
 	gone := time.Now()
 	for _, k := range killed { // sorted by how long they are away
-		eventually(t, patience, k.name+" not Established", func() bool { return n.session(k.name).State != vip.Established })
+		eventually(t, time.Second, k.name+" not Established", func() bool { return n.session(k.name).State != vip.Established })
 		<-time.After(time.Until(gone.Add(k.away))) // being away is the input, nothing is waited for
 		k.r.up()
 		k.back = time.Now()
 	}
-	var all []time.Duration
 	for _, k := range killed {
-		n.waitUp(k.name, 2*patience)
+		n.waitUp(k.name, 3*time.Second)
 		s := n.session(k.name)
 		took := s.Since.Sub(k.back)
-		all = append(all, took)
 		t.Logf("%s: Established %s after its return", k.name, took.Round(time.Millisecond))
-		if took > 6*time.Second || s.Flaps != 1 { // GoBGP by itself: 6.7 s
+		if took > 3*time.Second || s.Flaps != 1 {
 			t.Errorf("%s: %s, %d flaps", k.name, took, s.Flaps)
 		}
-		eventually(t, patience, "sent again", func() bool { return len(n.sent(k.name)) == 1 })
-	}
-	slices.Sort(all)
-	if median := all[len(all)/2]; median > 3*time.Second {
-		t.Errorf("the median is %s", median)
+		eventually(t, time.Second, "sent again", func() bool { return len(n.sent(k.name)) == 1 })
 	}
 }
 
@@ -197,13 +190,13 @@ func TestAFlappingPeerLeavesOthersAloneAndNothingBehind(t *testing.T) {
 	d := desired(peerOf(steady, "steady"), peerOf(shaky, "shaky"))
 	d.Announcements = []vip.Announcement{host("192.0.2.10")}
 	n := startNode(t, d)
-	n.waitUp("steady", 2*patience)
-	n.waitUp("shaky", 2*patience)
+	n.waitUp("steady", 5*time.Second)
+	n.waitUp("shaky", 5*time.Second)
 	since, goroutines := n.session("steady").Since, runtime.NumGoroutine()
 	const flaps = hasteTimes + 2
 	for i := range flaps {
 		shaky.birdc("disable tor")
-		eventually(t, patience, "shaky down", func() bool { return n.session("shaky").State != vip.Established })
+		eventually(t, 2*time.Second, "shaky down", func() bool { return n.session("shaky").State != vip.Established })
 		shaky.birdc("enable tor")
 		limit := 5 * time.Second
 		if i >= hasteTimes {
@@ -227,19 +220,19 @@ func TestFRRsLogShowsOurText(t *testing.T) {
 	r := frr(t, frrPeer)
 	r.up()
 	n := startNode(t, desired(peerOf(r, "tor")))
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	n.apply(func(d *bgp.Desired) { d.Peers[0].Up, d.Peers[0].Text = false, "anyvip stops: maintenance" })
-	eventually(t, patience, "text in FRR's log", func() bool { return strings.Contains(r.read("log"), "anyvip stops: maintenance") })
-	n.waitDown("tor", patience)
+	eventually(t, 2*time.Second, "text in FRR's log", func() bool { return strings.Contains(r.read("log"), "anyvip stops: maintenance") })
+	n.waitDown("tor", time.Second)
 	n.apply(func(d *bgp.Desired) { d.Peers[0].Up = true })
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 }
 
 func TestAbortSendsCeaseAtOnce(t *testing.T) {
 	r := frr(t, frrPeer)
 	r.up()
 	n := startNode(t, desired(peerOf(r, "tor")))
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	// Our own goroutine stands still, as a deadman finds it.
 	release := make(chan struct{})
 	n.speaker.requests <- func() { <-release }
@@ -251,7 +244,7 @@ func TestAbortSendsCeaseAtOnce(t *testing.T) {
 	} else {
 		t.Logf("Abort took %s", took)
 	}
-	eventually(t, patience, "text in FRR's log", func() bool { return strings.Contains(r.read("log"), "agent stands still") })
+	eventually(t, time.Second, "text in FRR's log", func() bool { return strings.Contains(r.read("log"), "agent stands still") })
 }
 
 func TestAPassivePeerConnectsToUs(t *testing.T) {
@@ -265,7 +258,7 @@ func TestAPassivePeerConnectsToUs(t *testing.T) {
 	n := startNode(t, d)
 	// BIRD's first attempt was refused; it waits connect delay time (5 s) or retry.
 	t.Logf("Established after %s", n.waitUp("tor", 20*time.Second))
-	eventually(t, patience, "route", func() bool { return strings.Contains(r.birdc("show route"), "192.0.2.10/32") })
+	eventually(t, time.Second, "route", func() bool { return strings.Contains(r.birdc("show route"), "192.0.2.10/32") })
 	n.apply(func(d *bgp.Desired) { d.Peers[0].Passive = false })
 	n.waitUp("tor", 10*time.Second)
 }
@@ -275,8 +268,8 @@ func TestAChangedPeerIsRebuiltAlone(t *testing.T) {
 	one.up()
 	other.up()
 	n := startNode(t, desired(peerOf(one, "one"), peerOf(other, "other")))
-	n.waitUp("one", 2*patience)
-	n.waitUp("other", 2*patience)
+	n.waitUp("one", 5*time.Second)
+	n.waitUp("other", 5*time.Second)
 	since := n.session("other").Since
 	n.apply(func(d *bgp.Desired) { d.Peers[0].HoldTime = 6 * time.Second })
 	eventually(t, 5*time.Second, "another hold time", func() bool { return n.session("one").HoldTime == 6*time.Second })
@@ -284,9 +277,9 @@ func TestAChangedPeerIsRebuiltAlone(t *testing.T) {
 		t.Errorf("other: %+v", s)
 	}
 	n.apply(func(d *bgp.Desired) { d.Peers[0].HoldTime, d.Peers[0].Up = 12*time.Second, false })
-	n.waitDown("one", patience)
+	n.waitDown("one", time.Second)
 	n.apply(func(d *bgp.Desired) { d.Peers[0].Up = true })
-	n.waitUp("one", 2*patience)
+	n.waitUp("one", 5*time.Second)
 	n.apply(func(d *bgp.Desired) { d.RouterID = netip.MustParseAddr("10.7.0.3") }) // a new generation
 	eventually(t, 5*time.Second, "both flapped and are back", func() bool {
 		return n.session("one").State == vip.Established && n.session("other").State == vip.Established && n.session("other").Flaps == 1

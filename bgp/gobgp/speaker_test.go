@@ -133,14 +133,14 @@ func TestBIRDHearsAnnouncementsOfBothFamilies(t *testing.T) {
 	d := desired(p)
 	d.Announcements = []vip.Announcement{host("192.0.2.10"), host("2001:db8:10::10")}
 	n := startNode(t, d)
-	t.Logf("first Established after %s", n.waitUp("tor", 2*patience))
-	eventually(t, patience, "both sent", func() bool { return len(n.sent("tor")) == 2 })
-	eventually(t, patience, "routes at BIRD", func() bool {
+	t.Logf("first Established after %s", n.waitUp("tor", 5*time.Second))
+	eventually(t, time.Second, "both sent", func() bool { return len(n.sent("tor")) == 2 })
+	eventually(t, time.Second, "routes at BIRD", func() bool {
 		return strings.Contains(r.birdc("show route all 192.0.2.10/32"), "BGP.next_hop: "+r.us.String()) &&
 			strings.Contains(r.birdc("show route all 2001:db8:10::10/128"), "BGP.next_hop: "+r.us6.String())
 	})
 	t.Log(r.birdc("show route all"), n.session("tor"))
 	n.apply(func(d *bgp.Desired) { d.Announcements = nil })
-	eventually(t, patience, "no routes at BIRD", func() bool { return !strings.Contains(r.birdc("show route"), "/") })
-	eventually(t, patience, "nothing sent", func() bool { return len(n.sent("tor")) == 0 })
+	eventually(t, time.Second, "no routes at BIRD", func() bool { return !strings.Contains(r.birdc("show route"), "/") })
+	eventually(t, time.Second, "nothing sent", func() bool { return len(n.sent("tor")) == 0 })
 }

@@ -151,17 +151,17 @@ func TestFRRRoutesBothFamiliesOverAnUnnumberedLink(t *testing.T) {
 	d.Peers[0].ASN = 0
 	d.Announcements = []vip.Announcement{host("192.0.2.10"), host("2001:db8:10::10")}
 	n := startNode(t, d)
-	t.Logf("Established after %s", n.waitUp("tor", 2*patience))
+	t.Logf("Established after %s", n.waitUp("tor", 5*time.Second))
 	for destination, want := range map[string]string{"192.0.2.10": "via inet6 fe80::2 dev eth0", "2001:db8:10::10": "via fe80::2 dev eth0"} {
-		eventually(t, patience, destination+" in FRR's kernel", func() bool { return strings.Contains(r.kernelRoute(destination), want) })
+		eventually(t, 2*time.Second, destination+" in FRR's kernel", func() bool { return strings.Contains(r.kernelRoute(destination), want) })
 	}
-	eventually(t, patience, "both sent", func() bool { return len(n.sent("tor")) == 2 })
+	eventually(t, time.Second, "both sent", func() bool { return len(n.sent("tor")) == 2 })
 	if s := n.session("tor"); s.Local != netip.MustParseAddr(linkUs).WithZone(r.link) || s.Remote != d.Peers[0].Address || len(s.Families) != 2 || s.RemoteAS != 65000 {
 		t.Errorf("%+v", s)
 	}
 	n.apply(func(d *bgp.Desired) { d.Announcements = nil })
 	for _, destination := range []string{"192.0.2.10", "2001:db8:10::10"} {
-		eventually(t, patience, destination+" gone from FRR's kernel", func() bool { return r.kernelRoute(destination) == "" })
+		eventually(t, 2*time.Second, destination+" gone from FRR's kernel", func() bool { return r.kernelRoute(destination) == "" })
 	}
 }
 
@@ -196,7 +196,7 @@ func TestTwoLinksWithTheSameAddresses(t *testing.T) {
 				return len(n.sent("one")) == 2 && len(n.sent("two")) == tt.sent && len(n.session("two").Families) == tt.families
 			})
 			for r, path := range map[*router]string{one: "65101 65101 65101", two: tt.ASPath} {
-				eventually(t, patience, "the route", func() bool {
+				eventually(t, time.Second, "the route", func() bool {
 					return strings.Contains(r.birdc("show route all 2001:db8:10::10/128"), "BGP.as_path: "+path+"\n")
 				})
 			}
@@ -208,13 +208,13 @@ func TestTwoLinksWithTheSameAddresses(t *testing.T) {
 			}
 			since := n.session("two").Since
 			n.apply(func(d *bgp.Desired) { d.Peers[0].Up, d.Peers[0].Text = false, "only the first" })
-			eventually(t, patience, "the first closed", func() bool { return n.session("one").State == vip.Idle })
-			eventually(t, patience, "the text at the first", func() bool { return strings.Contains(one.read("log"), "only the first") })
+			eventually(t, time.Second, "the first closed", func() bool { return n.session("one").State == vip.Idle })
+			eventually(t, time.Second, "the text at the first", func() bool { return strings.Contains(one.read("log"), "only the first") })
 			if s := n.session("two"); s.Since != since || strings.Contains(two.read("log"), "only the first") {
 				t.Errorf("the second: %+v", s)
 			}
 			n.apply(func(d *bgp.Desired) { d.Peers[0].Up = true })
-			n.waitUp("one", 2*patience)
+			n.waitUp("one", 5*time.Second)
 		})
 	}
 }
@@ -235,7 +235,7 @@ func TestPasswordAndTTLSecurityOnAnUnnumberedLink(t *testing.T) {
 		})
 		for _, name := range []string{"BIRD", "FRR"} {
 			if password == "secret" {
-				n.waitUp(name, 2*patience)
+				n.waitUp(name, 5*time.Second)
 				continue
 			}
 			eventually(t, 8*time.Second, name+" is silent", func() bool {
@@ -270,9 +270,9 @@ func TestWhyASessionOverALinkIsNotUp(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, s.Detail, want.detail)
 		}
 	}
-	n.waitDown("unknown", patience)
-	n.waitUp("steady", 2*patience)
-	eventually(t, patience, "the other peer has its route", func() bool { return len(n.sent("steady")) == 1 })
+	n.waitDown("unknown", time.Second)
+	n.waitUp("steady", 5*time.Second)
+	eventually(t, time.Second, "the other peer has its route", func() bool { return len(n.sent("steady")) == 1 })
 	// A peer that is found, and a link that gets its address, need nothing else.
 	run(t, "ip", "addr", "add", linkUs+"/64", "dev", bare.link, "nodad")
 	n.waitCause("bare", vip.CauseRefused, 10*time.Second)
@@ -282,7 +282,7 @@ func TestASessionOverALinkThatIsMadeAnew(t *testing.T) {
 	r := birdUnnumbered(t, "10.7.255.1", birdExtended)
 	r.up()
 	n := startNode(t, desired(linkPeer(r, "tor")))
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	r.kill()
 	run(t, "ip", "link", "del", r.link)
 	n.apply(func(d *bgp.Desired) {
@@ -293,7 +293,7 @@ func TestASessionOverALinkThatIsMadeAnew(t *testing.T) {
 	r.ip("link", "set", "eth0", "up")
 	unnumbered(r).up()
 	n.apply(func(d *bgp.Desired) { d.Peers[0] = linkPeer(r, "tor") })
-	t.Logf("Established after %s", n.waitUp("tor", 2*patience))
+	t.Logf("Established after %s", n.waitUp("tor", 6*time.Second))
 }
 
 func TestASessionOverALinkThatFlaps(t *testing.T) {
@@ -303,7 +303,7 @@ func TestASessionOverALinkThatFlaps(t *testing.T) {
 	d := desired(linkPeer(r, "tor"))
 	d.Peers[0].ASN = 0
 	n := startNode(t, d)
-	n.waitUp("tor", 2*patience)
+	n.waitUp("tor", 5*time.Second)
 	run(t, "ip", "link", "set", r.link, "down")
 	start := time.Now()
 	n.apply(func(d *bgp.Desired) {
@@ -316,5 +316,5 @@ func TestASessionOverALinkThatFlaps(t *testing.T) {
 	run(t, "ip", "link", "set", r.link, "up")
 	run(t, "ip", "addr", "replace", linkUs+"/64", "dev", r.link, "nodad")
 	n.apply(func(d *bgp.Desired) { d.Peers[0] = linkPeer(r, "tor"); d.Peers[0].ASN = 0 })
-	t.Logf("Established again after %s", n.waitUp("tor", 2*patience))
+	t.Logf("Established again after %s", n.waitUp("tor", 6*time.Second))
 }

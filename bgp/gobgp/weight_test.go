@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anyvip/anyvip/bgp"
 	"github.com/anyvip/anyvip/pkg/vip"
@@ -20,8 +21,8 @@ func TestAWeightIsLinkBandwidthAtFRRAndBIRD(t *testing.T) {
 	plain.Weight, prepended.Weight, prepended.Prepend, none.Prepend = 3, 1000, 2, 2
 	d.Announcements = []vip.Announcement{plain, prepended, none}
 	n := startNode(t, d)
-	n.waitUp("FRR", 2*patience)
-	n.waitUp("BIRD", 2*patience)
+	n.waitUp("FRR", 5*time.Second)
+	n.waitUp("BIRD", 5*time.Second)
 	extended := func(prefix string) string {
 		var answer struct {
 			Paths []struct {
@@ -37,7 +38,7 @@ func TestAWeightIsLinkBandwidthAtFRRAndBIRD(t *testing.T) {
 		return answer.Paths[0].Extended.String
 	}
 	for prefix, want := range map[string]string{"192.0.2.10/32": "LB:65101:3000000 (24.000 Mbps)", "192.0.2.11/32": "LB:65101:1000000000 (8.000 Gbps)", "192.0.2.12/32": ""} {
-		eventually(t, patience, prefix+" at FRR: "+extended(prefix), func() bool {
+		eventually(t, 2*time.Second, prefix+" at FRR: "+extended(prefix), func() bool {
 			got := extended(prefix)
 			return got == want || want != "" && strings.HasPrefix(got, want)
 		})
@@ -45,7 +46,7 @@ func TestAWeightIsLinkBandwidthAtFRRAndBIRD(t *testing.T) {
 			t.Errorf("%s: the marker left: %s", prefix, extended(prefix))
 		}
 	}
-	eventually(t, patience, "the routes at BIRD", func() bool { return strings.Contains(b.birdc("show route"), "192.0.2.12/32") })
+	eventually(t, 2*time.Second, "the routes at BIRD", func() bool { return strings.Contains(b.birdc("show route"), "192.0.2.12/32") })
 	for prefix, want := range map[string]int{"192.0.2.10/32": 1, "192.0.2.11/32": 1, "192.0.2.12/32": 0} {
 		text := b.birdc("show route all " + prefix)
 		if got := strings.Count(text, "(unknown 0x4004, 65101, "); got != want || strings.Contains(text, "(rt,") {
@@ -53,7 +54,7 @@ func TestAWeightIsLinkBandwidthAtFRRAndBIRD(t *testing.T) {
 		}
 	}
 	for _, peer := range []string{"FRR", "BIRD"} {
-		eventually(t, patience, "sent equals announced", func() bool {
+		eventually(t, time.Second, "sent equals announced", func() bool {
 			for _, a := range d.Announcements {
 				if !n.sent(peer)[a.Prefix].Equal(a) {
 					return false
@@ -66,5 +67,5 @@ func TestAWeightIsLinkBandwidthAtFRRAndBIRD(t *testing.T) {
 		plain.Weight = 0
 		d.Announcements = []vip.Announcement{plain, prepended, none}
 	})
-	eventually(t, patience, "no weight any more", func() bool { return extended("192.0.2.10/32") == "" })
+	eventually(t, 2*time.Second, "no weight any more", func() bool { return extended("192.0.2.10/32") == "" })
 }

@@ -31,7 +31,7 @@ func TestHealthDecidesTheRoute(t *testing.T) {
 			wire := at[name].message(killed, "eth1", "the withdraw of "+p.String(), withdraws(p)).Time
 			fib := at[name].route(killed, p, 1)
 			t.Logf("%s %s: kill to wire %s, wire to kernel %s", name, p, ms(wire.Sub(killed)), ms(fib.Sub(wire)))
-			if d := wire.Sub(killed); d > 5*time.Second { // interval 1 s, fast_interval, fall 2: refused at once
+			if d := wire.Sub(killed); d > 3*time.Second { // interval 1 s, fast_interval, fall 2: refused at once
 				t.Errorf("%s: withdrawn at %s %s after the kill", p, name, ms(d))
 			}
 			if fib.After(gone) {

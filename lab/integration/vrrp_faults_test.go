@@ -25,7 +25,7 @@ const (
 
 	// RFC 9568: of two Active routers one yields with the next advertisement; a better one
 	// that returns takes over after Active_Down_Interval.
-	yields  = 2 * time.Second
+	yields  = 1500 * time.Millisecond
 	returns = 6 * time.Second
 )
 

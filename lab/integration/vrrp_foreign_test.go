@@ -65,7 +65,7 @@ func TestVRRPForeignHost(t *testing.T) {
 // and its log, and checks that it took no longer than 2 s.
 func (r *rig) toldOf(router, addr, mac string, since time.Time) {
 	r.t.Helper()
-	const limit = toldWithin
+	const limit = 2 * time.Second
 	s := r.statusShows("s1", "a foreign claim of "+mac+" to "+addr, func(s agentStatus) bool {
 		for _, o := range s.router(router).Others {
 			if o.MAC == mac && o.Address == addr && len(o.Trouble) == 1 && o.Trouble[0] == "FOREIGN_CLAIM" {

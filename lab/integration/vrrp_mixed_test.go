@@ -195,7 +195,7 @@ func (s mixed) yielded(since time.Time) {
 // could be heard.
 func (s mixed) says(h half, heard time.Time, match func(l routerLine) bool) {
 	s.t.Helper()
-	const limit = toldWithin
+	const limit = 2 * time.Second
 	eventually(s.t, patience, func() error {
 		for _, l := range s.routerLines("s1") {
 			if l.Router != h.name || l.Time.Before(heard) || !match(l) {
@@ -239,9 +239,6 @@ func (r *rig) odds(node string) []routerLine {
 	r.t.Helper()
 	return slices.DeleteFunc(r.routerLines(node), func(l routerLine) bool { return l.To != "at odds" })
 }
-
-// toldWithin is 2 s, and what a machine takes that is busy with other tests.
-const toldWithin = 3 * time.Second
 
 // sightName is this binary as what looks at a segment.
 const sightName = "integration-segment"

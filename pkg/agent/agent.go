@@ -139,6 +139,7 @@ func (a *Agent) leasesFound(r lease.Report) {
 	a.mail.leases(r)
 }
 
+// leasesAdded hands on what has come since, which need not wait for the rest.
 func (a *Agent) leasesAdded(list []netip.Addr) { a.segment.added(list) }
 
 func (a *Agent) runVRRP(ctx context.Context) error {

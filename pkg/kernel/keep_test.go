@@ -272,7 +272,7 @@ func TestWrongAttributesAreSetRightWithoutAGap(t *testing.T) {
 	}
 }
 
-func TestAThousandVIPsAreAddedQuickly(t *testing.T) {
+func TestAThousandVIPsAreAddedWellUnderASecond(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -287,7 +287,7 @@ func TestAThousandVIPsAreAddedQuickly(t *testing.T) {
 	a.engine.Apply(Desired{})
 	a.untilNone()
 	t.Logf("1,000 VIPs: added and reported in %v, removed in %v", added, time.Since(begin))
-	if added > 5*time.Second {
+	if added > time.Second {
 		t.Errorf("adding took %v", added)
 	}
 }

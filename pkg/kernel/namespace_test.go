@@ -99,12 +99,12 @@ func ip(t *testing.T, args string) string {
 	return run(t, append([]string{"ip"}, strings.Fields(args)...)...)
 }
 
-// eventually polls until what holds, and fails after twenty seconds.
+// eventually polls until what holds, and fails after five seconds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s\n%s", what, run(t, "ip", "addr"))
+			t.Fatalf("not within 5 s: %s\n%s", what, run(t, "ip", "addr"))
 		}
 	}
 }
