@@ -37,9 +37,9 @@ image: build ## the container images ghcr.io/anyvip/anyvip and ghcr.io/anyvip/la
 demo: build ## the story, told while it happens, root or not; under 45 s
 	@bin/anyvip-lab demo
 
-# Most of its time goes by waiting for routers: hence more at once than there are processors.
+# Most of its time goes by waiting for routers: hence more at once than there are processors, and the longest package first.
 test: peers ## everything, with the race detector, against real FRR, BIRD, keepalived, HAProxy, NGINX, PostgreSQL and unbound
-	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname -- -race -count=1 -timeout 15m -parallel 4 ./...
+	@CGO_ENABLED=1 $(GO) run $(TESTSUM) --format pkgname -- -race -count=1 -timeout 15m -parallel 4 ./lab/integration ./bgp/gobgp ./...
 
 check: lint ## gofmt, vet, golangci-lint, import rules, the generated reference
 	@bad="$$(gofmt -l .)" && test -z "$$bad" || { echo "$$bad"; echo "run gofmt on these files"; exit 1; }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/anyvip/anyvip/lab/watch"
 )
 
 // TestTorsThatDieArePeeredAgain kills each ToR's routing daemon three times. The
@@ -63,7 +65,10 @@ func TestTorsThatDieArePeeredAgain(t *testing.T) {
 	for _, server := range []string{"s1", "s2"} {
 		for _, x := range r.mustStatus(server).Sessions {
 			if x.Flaps != 3 || x.State != "ESTABLISHED" {
-				t.Errorf("%s counts %d flaps with %s, want 3; it is %s", server, x.Flaps, x.Peer, x.State)
+				t.Errorf("%s counts %d flaps with %s, want 3; it is %s; how connections began and ended: %s", server, x.Flaps, x.Peer, x.State,
+					asJSON(at[x.Peer].all(func(e watch.Event) bool {
+						return e.Kind == watch.Wire && e.Message.Type != watch.Update && e.Message.Type != watch.Keepalive
+					})))
 			}
 		}
 	}
