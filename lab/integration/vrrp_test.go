@@ -55,9 +55,19 @@ func (r *rig) moves(loads map[string]client, since time.Time, server string) (ga
 		first := c.all(func(e load.Event) bool {
 			return e.Kind == load.Result && by(e.Request, server) && e.Request.Started.After(since)
 		})[0].Request
+		before := since // until here the address had not moved: another server answered a request that began here
+		for _, e := range c.all(func(e load.Event) bool { return e.Kind == load.Result && fine(e.Request) && !by(e.Request, server) }) {
+			if e.Request.Started.After(before) && e.Request.Started.Before(first.Ended) {
+				before = e.Request.Started
+			}
+		}
 		lost := c.all(func(e load.Event) bool {
-			open := e.Kind == load.Result && e.Request.Started.Before(first.Ended) && e.Request.Started.After(first.Started.Add(-movesWithin))
-			return e.Kind == load.Result && !fine(e.Request) && !open
+			if e.Kind != load.Result || fine(e.Request) {
+				return false
+			}
+			// Only the other server resets what was open: that one lives, and a service that died refuses.
+			reset := e.Request.Failure == load.Reset && e.Request.Ended.After(before)
+			return !e.Request.Started.Before(first.Ended) || !reset && !e.Request.Started.After(first.Started.Add(-movesWithin))
 		})
 		var last time.Time
 		for _, e := range c.all(func(e load.Event) bool { return e.Kind == load.Result && fine(e.Request) }) {
