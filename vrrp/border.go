@@ -64,6 +64,7 @@ type Answer struct {
 	Router    string        // Candidacy.Name
 	Addresses []Address     // all, also those that ride
 	Held      bool          // on this host; otherwise not
+	Going     bool          // Held, and not for long: another router has taken over, or is about to
 	Interval  time.Duration // the router's Advertisement_Interval
 
 	// Announce says that the neighbours are to be told, by ARP announcement or

@@ -153,7 +153,9 @@ func (s *segment) wanted() (leases []lease.Lease) {
 		a := s.answers[name]
 		for _, x := range a.Addresses {
 			held[x.Addr] = true
-			leases = append(leases, leaseOf(x, a.Interval, true))
+			l := leaseOf(x, a.Interval, true)
+			l.Going = a.Going
+			leases = append(leases, l)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.candidates)) {

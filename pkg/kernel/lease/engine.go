@@ -35,6 +35,12 @@ type Lease struct {
 	Interval time.Duration // the virtual router's Advertisement_Interval: the lifetime follows from it
 	Held     bool          // it is to be there; otherwise it is only written down, so that taking it needs no disk
 
+	// Going says that a held address will go within moments, another router's already or
+	// soon: it is renewed only when it would expire before. The kernel reports all multicast
+	// groups of a link whenever it is told of an IPv6 address there (ipv6_find_idev calls
+	// ipv6_mc_up), on a macvlan from the MAC that neighbours should by then find elsewhere.
+	Going bool
+
 	// MAC is what neighbours are to know it by, a virtual router's: then it is on a
 	// macvlan over Link. Zero: it is on Link, and has its MAC. One of IPv4 and one of
 	// IPv6 never have the same.

@@ -46,6 +46,37 @@ func TestHeldAddressesNeverExpire(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatGoesIsRenewedAtTheLast(t *testing.T) {
+	h := newFakeHost()
+	bubble(t, h, nil, func(t *testing.T, a *agent) {
+		l := held(v6)
+		l.Interval = time.Second
+		a.apply(l)
+		h.done()
+		l.Going = true
+		a.apply(l)
+		time.Sleep(time.Duration(lifetime(l.Interval))*time.Second - lateRenewal - 50*time.Millisecond)
+		if did := h.said(); len(did) != 0 {
+			t.Errorf("did %v", did)
+		}
+		time.Sleep(time.Minute)
+		for _, x := range h.done() {
+			if x.verb != renew || x.left > lateRenewal || x.left <= 0 {
+				t.Errorf("%s with %s left", x, x.left)
+			}
+		}
+		l.Going = false
+		h.done()
+		a.apply(l)
+		time.Sleep(10 * time.Second)
+		for i, x := range h.done() {
+			if i > 0 && x.left < keep(l.Interval) {
+				t.Errorf("%s with %s left", x, x.left)
+			}
+		}
+	})
+}
+
 func TestOneRenewalServesAllThatIsDueSoon(t *testing.T) {
 	h := newFakeHost()
 	bubble(t, h, nil, func(t *testing.T, a *agent) {

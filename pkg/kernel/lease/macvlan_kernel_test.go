@@ -39,6 +39,12 @@ func TestAddressesWithAMACOfTheirOwn(t *testing.T) {
 		}
 	}
 
+	for _, version := range []string{"1", "2"} { // 1 ms, or a tick of the kernel
+		if got := sysctlOf(t, "ipv6/conf/"+six+"/mldv"+version+"_unsolicited_report_interval"); len(got) > 2 {
+			t.Errorf("it would report groups of multicast until %s ms later", got)
+		}
+	}
+
 	begin := time.Now()
 	a.engine.Apply(l)
 	a.until(t, vip.AddressPresent, l...)
@@ -57,7 +63,20 @@ func TestAddressesWithAMACOfTheirOwn(t *testing.T) {
 	ip(t, "link set eth1 mtu 1500")
 	eventually(t, "and up", func() bool { return macvlans(t)[four].MTU == 1500 && macvlans(t)[six].MTU == 1500 })
 
+	time.Sleep(2 * time.Second)
+	if heard := ear.took(); len(heard) == 0 {
+		t.Error("a renewal sent nothing: Going is needless on this kernel")
+	}
+	for i := range l {
+		l[i].Going = true
+	}
+	a.engine.Apply(l)
+	time.Sleep(100 * time.Millisecond)
 	ear.took()
+	time.Sleep(2 * time.Second) // a renewal comes after 1.5 s
+	if heard := ear.took(); len(heard) != 0 {
+		t.Errorf("one that goes sent %q", heard)
+	}
 	a.engine.Apply(released(l))
 	a.until(t, vip.AddressAbsent, l...)
 	ear.took() // of before it was down

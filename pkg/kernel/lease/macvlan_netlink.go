@@ -110,6 +110,10 @@ func settings(family int, link string) []setting {
 		{sysctl.IPv6, "accept_ra", 0},
 		{sysctl.IPv6, "autoconf", 0},
 		{sysctl.IPv6, "router_solicitations", 0},
+		// The kernel says twice that it joins a group: the second time at once, and not up to
+		// a second (or ten) later, when another router may have the MAC.
+		{sysctl.IPv6, "mldv1_unsolicited_report_interval", 1},
+		{sysctl.IPv6, "mldv2_unsolicited_report_interval", 1},
 		{sysctl.IPv6, "disable_ipv6", 0},
 		{sysctl.IPv6, "forwarding", like(sysctl.IPv6, link)},
 	}

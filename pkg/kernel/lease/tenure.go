@@ -76,6 +76,9 @@ func (t *tenure) toRemove() bool { return t.ours && !t.held() && !t.left }
 // renewAt is when a renewal is due.
 func (t *tenure) renewAt() time.Time {
 	at := t.expires.Add(-keep(t.lease.Interval))
+	if t.lease.Going {
+		at = t.expires.Add(-lateRenewal)
+	}
 	if t.stale {
 		at = time.Time{}
 	}
