@@ -97,7 +97,7 @@ func (f *fib) resync() error {
 		}
 		for _, r := range routes {
 			if prefix, ok := prefixOf(r.Dst); ok && r.Priority == routeMetric {
-				found[prefix] = liveHops(r)
+				found[prefix] = hopsOf(r)
 			}
 		}
 	}
@@ -156,8 +156,9 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr.Unmap(), ones), ok
 }
 
-// liveHops is the inverse of kernelRoute, without the next hops that the kernel has declared dead.
-func liveHops(r netlink.Route) route {
+// hopsOf is the inverse of kernelRoute. A next hop that the kernel has declared dead, and would revive with its link, is
+// hop{}, which nobody wants: so set writes the route anew.
+func hopsOf(r netlink.Route) route {
 	all := r.MultiPath
 	if len(all) == 0 {
 		all = []*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via, Flags: r.Flags}}
@@ -168,7 +169,9 @@ func liveHops(r netlink.Route) route {
 		if via, is := next.Via.(*netlink.Via); is {
 			gateway = via.Addr
 		}
-		if addr, ok := netip.AddrFromSlice(gateway); ok && next.Flags&unix.RTNH_F_DEAD == 0 {
+		if addr, ok := netip.AddrFromSlice(gateway); next.Flags&unix.RTNH_F_DEAD != 0 {
+			hops = append(hops, hop{})
+		} else if ok {
 			hops = append(hops, hop{addr.Unmap(), next.LinkIndex})
 		}
 	}
