@@ -221,7 +221,7 @@ func (e *Engine) announce(r *router) {
 }
 
 func (e *Engine) answer(r *router) {
-	a := Answer{Router: r.wish.Name, Addresses: r.wish.Addresses(), Held: r.held, Going: r.held && !r.speaks,
+	a := Answer{Router: r.wish.Name, Addresses: r.wish.Addresses(), Held: r.held, Going: r.held && r.State() != vip.RouterActive,
 		Interval: r.wish.Router.Interval, Refresh: r.wish.Refresh}
 	switch {
 	case r.speaks:

@@ -232,7 +232,7 @@ func TestARouterTakesOverAndLeaves(t *testing.T) {
 			t.Errorf("%q", sent)
 		}
 		all := on("eth1", 2, "10.0.0.100", "10.0.0.101")
-		if len(answers) != 2 || !answers[0].Held || answers[0].Announce > 0 || answers[1].Announce != 1 || !slices.Equal(answers[0].Addresses, all) {
+		if len(answers) != 2 || !answers[0].Held || answers[0].Going || answers[1].Going || answers[0].Announce > 0 || answers[1].Announce != 1 || !slices.Equal(answers[0].Addresses, all) {
 			t.Errorf("%+v", answers)
 		}
 		if r := b.router(t, "web"); r.State != vip.RouterActive || r.Cause != vip.RouterNothingHeard || !r.Answers {
@@ -240,7 +240,7 @@ func TestARouterTakesOverAndLeaves(t *testing.T) {
 		}
 		b.apply() // not wanted any more
 		sent, answers = b.wire.took()
-		if len(sent) != 2 || !strings.HasSuffix(sent[1], "priority 0") || len(answers) != 1 || !answers[0].Held || answers[0].Announce > 0 {
+		if len(sent) != 2 || !strings.HasSuffix(sent[1], "priority 0") || len(answers) != 1 || !answers[0].Held || !answers[0].Going || answers[0].Announce > 0 {
 			t.Errorf("%q, %+v", sent, answers)
 		}
 		if r := b.router(t, "web"); r.State != vip.RouterLeaving {
@@ -724,7 +724,7 @@ func TestWhoYieldsToAVirtualMACAnnouncesIt(t *testing.T) {
 			b.wire.took()
 			b.hear("10.0.0.9", func(_ *Advertisement, at *Arrival) { at.MAC = mac })
 			_, answers := b.wire.took()
-			if len(answers) != 1 || !answers[0].Held || (answers[0].Heir == Heir{mac, web.Interface}) != (mac == virtual) || (answers[0].Announce == 2) != (mac == virtual) {
+			if len(answers) != 1 || !answers[0].Held || !answers[0].Going || (answers[0].Heir == Heir{mac, web.Interface}) != (mac == virtual) || (answers[0].Announce == 2) != (mac == virtual) {
 				t.Errorf("%+v", answers)
 			}
 			b.sleep(handover)
