@@ -22,8 +22,10 @@ func (e *Engine) act(now time.Time) {
 	}
 	e.raiseMacvlans(now)
 	e.carryOut(add, e.pick(func(s spot, t *tenure) bool { return t.toAdd() && !t.waits(now) && e.disk.says(s) }))
-	e.sinkMacvlans(now)
-	e.carryOut(remove, e.batch(e.pick(func(_ spot, t *tenure) bool { return t.toRemove() && !t.waits(now) })))
+	late := e.sinkMacvlans(now)
+	e.carryOut(remove, e.batch(e.pick(func(s spot, t *tenure) bool {
+		return t.toRemove() && !t.waits(now) && !slices.Contains(late, s.index)
+	})))
 	e.carryOut(renew, e.batch(e.due(now)))
 }
 

@@ -54,6 +54,7 @@ type fakeHost struct {
 	wrong    string           // what flux says
 	stubborn error            // of alter, instead of doing
 	altered  []linkAct
+	slow     time.Duration // what each takes
 }
 
 type fakeAddress struct {
@@ -116,6 +117,10 @@ func (h *fakeHost) flux(string) string { h.mu.Lock(); defer h.mu.Unlock(); retur
 
 // alter does as the kernel: addresses go with their link, those of IPv6 when it is down.
 func (h *fakeHost) alter(a alteration) (int, error) {
+	h.mu.Lock()
+	slow := h.slow
+	h.mu.Unlock()
+	time.Sleep(slow)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.age()

@@ -108,6 +108,36 @@ func TestAMacvlanGoesDownBeforeItsAddressesGo(t *testing.T) {
 	})
 }
 
+// However long the kernel takes for each, and whether they are wanted once more or not.
+func TestAMacvlanGoesDownBeforeItsAddressesGoWhereItTakesLong(t *testing.T) {
+	for name, rest := range map[string][]Lease{"candidates": {virtual(candidate(v4)), virtual(candidate(v6))}, "nothing": nil} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost()
+			bubble(t, h, nil, func(t *testing.T, a *agent) {
+				a.apply(virtual(candidate(v4)), virtual(candidate(v6)))
+				a.apply(virtual(held(v4)), virtual(held(v6)))
+				h.acts()
+				h.set(func() {
+					h.slow = sinkTime + time.Millisecond
+					h.before = func(r request) {
+						if on := h.links[r.spot.index]; r.verb == remove && on != nil && on.up {
+							t.Errorf("%s goes from a link that is up", r.spot.addr)
+						}
+					}
+				})
+				a.apply(rest...)
+				time.Sleep(time.Second)
+				if f4, f6 := a.fact(v4), a.fact(v6); f4.State == vip.AddressPresent || f6.State == vip.AddressPresent {
+					t.Errorf("%+v, %+v", f4, f6)
+				}
+				if acts := h.acts(); h.macvlan(vip4).up || h.macvlan(vip6).up || strings.Count(acts, ";") != 2 {
+					t.Errorf("did %q", acts)
+				}
+			})
+		})
+	}
+}
+
 func TestTheMacvlansOfAnEarlierRun(t *testing.T) {
 	h := newFakeHost()
 	dir := ""

@@ -179,30 +179,32 @@ func (e *Engine) raiseMacvlans(now time.Time) {
 
 // sinkMacvlans takes down what carries no address, with all that is on it, and removes
 // what nobody wants. What is left after a while waits for the next pass: the kernel may
-// take 20 ms for each, and renewals must go on.
-func (e *Engine) sinkMacvlans(now time.Time) {
+// take 20 ms for each, and renewals must go on. It returns those links: an address that
+// is removed before its link is down says goodbye from the virtual MAC.
+func (e *Engine) sinkMacvlans(now time.Time) (late []int) {
 	end := time.Now().Add(sinkTime)
 	for _, p := range e.listPerches() {
-		if !p.up || p.held || now.Before(p.retry) {
-			continue
+		switch {
+		case !p.up || p.held || now.Before(p.retry):
+		case time.Now().After(end):
+			late = append(late, p.index)
+		default:
+			p.up = !e.alter(p, alteration{act: sink, index: p.index})
 		}
-		if time.Now().After(end) {
-			e.more = true
-			return
-		}
-		p.up = !e.alter(p, alteration{act: sink, index: p.index})
 	}
 	var left []station
 	for _, s := range e.strays {
-		switch late := time.Now().After(end); {
-		case late:
-			e.more = true
+		switch {
+		case time.Now().After(end):
+			late = append(late, s.index)
 			left = append(left, s)
 		case !e.clear(&s, now):
 			left = append(left, s)
 		}
 	}
 	e.strays = left
+	e.more = e.more || len(late) > 0
+	return late
 }
 
 // clear removes a macvlan that nobody wants, and says whether it is gone. One of an
